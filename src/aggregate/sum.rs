@@ -1,0 +1,103 @@
+use super::Aggregate;
+
+/// A number that [`Sum`] can add up. Implemented for all integers and for `f32`/`f64`.
+pub trait Addend: Copy + Send + Sync + 'static {
+    /// The neutral element.
+    const ZERO: Self;
+    /// What [`increment`](crate::Buffer::increment) adds.
+    const ONE: Self;
+
+    /// `self + other`, or `None` if the result does not fit. Floats always fit: they round, and
+    /// past their range become infinite.
+    fn checked_add(self, other: Self) -> Option<Self>;
+}
+
+/// Keeps one total. Weighs 1, however many inserts it absorbed.
+///
+/// An addition that would overflow is never done: the generation is closed early with the total it
+/// has, flushed, and the item starts the next one. What reaches the sink adds up exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sum<T>(pub T);
+
+impl<T: Addend> Aggregate for Sum<T> {
+    type Item = T;
+
+    fn start(item: T) -> Self {
+        Sum(item)
+    }
+
+    fn absorb(&mut self, item: T) {
+        if let Some(total) = self.0.checked_add(item) {
+            self.0 = total;
+        } else {
+            debug_assert!(false, "absorb is called only after accepts");
+        }
+    }
+
+    fn merge(&mut self, later: Self) {
+        self.absorb(later.0);
+    }
+
+    fn accepts(&self, item: &T) -> bool {
+        self.0.checked_add(*item).is_some()
+    }
+
+    fn accepts_merge(&self, later: &Self) -> bool {
+        self.accepts(&later.0)
+    }
+}
+
+macro_rules! integer_addends {
+    ($($integer:ty)*) => {$(
+        impl Addend for $integer {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+
+            #[inline]
+            fn checked_add(self, other: Self) -> Option<Self> {
+                <$integer>::checked_add(self, other)
+            }
+        }
+    )*};
+}
+
+integer_addends!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
+
+macro_rules! float_addends {
+    ($($float:ty)*) => {$(
+        impl Addend for $float {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+
+            #[inline]
+            fn checked_add(self, other: Self) -> Option<Self> {
+                Some(self + other)
+            }
+        }
+    )*};
+}
+
+float_addends!(f32 f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_would_overflow_in_either_direction() {
+        assert!(!Sum(i64::MAX).accepts(&1));
+        assert!(!Sum(i64::MIN).accepts(&-1));
+        assert!(!Sum(u8::MAX).accepts_merge(&Sum(1)));
+        assert!(Sum(i64::MAX).accepts(&-1));
+    }
+
+    #[test]
+    fn adds_and_weighs_one() {
+        let mut total = Sum::start(40_i64);
+        total.absorb(3);
+        total.merge(Sum(-1));
+        assert_eq!(total, Sum(42));
+        assert_eq!(total.weight(), 1);
+        assert_eq!(total.growth(&7), 0);
+    }
+}

@@ -1,0 +1,401 @@
+//! The handle that users hold.
+
+use std::borrow::ToOwned;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use crate::aggregate::Aggregate;
+use crate::batch::BatchId;
+use crate::builder::{Builder, RandomState};
+use crate::driver::context;
+use crate::driver::core::{Core, Key};
+use crate::driver::life::Phase;
+use crate::driver::sync::Ordering;
+use crate::driver::waiter::WaiterRef;
+use crate::engine::shard::Owned;
+use crate::error::{FlushWaitError, InsertError, InsertManyError, ShutdownError};
+use crate::stats::Stats;
+
+/// A handle to a running buffer: cheap to clone, `Send` and `Sync`, and without the sink's type in
+/// its own.
+///
+/// Start one with [`Buffer::builder`]. `K` is the key, `V` the [`Aggregate`] that is kept per key.
+/// Every method may be called from any thread and from inside callbacks of any buffer; those that
+/// would then wait for themselves return an error.
+///
+/// # Dropping
+///
+/// When the last handle is dropped the buffer is shut down: the drop waits for at most
+/// [`Builder::drop_timeout`] and then reports what is left to
+/// [`Observer::undelivered`](crate::Observer::undelivered). Dropped inside one of the buffer's own
+/// callbacks it does not wait; the buffer drains by itself, within the same time. Call
+/// [`shutdown`](Self::shutdown) to get what is left back.
+pub struct Buffer<K, V, S = RandomState> {
+    handle: Arc<Handle<K, V, S>>,
+}
+
+/// What is dropped with the last handle.
+struct Handle<K, V, S> {
+    core: Arc<Core<K, V, S>>,
+    /// Kept as a pointer so that the type of the handle needs no bounds.
+    last_dropped: fn(&Core<K, V, S>),
+}
+
+impl<K, V, S> Drop for Handle<K, V, S> {
+    fn drop(&mut self) {
+        (self.last_dropped)(&self.core);
+    }
+}
+
+/// A handle that does not keep the buffer running: what a sink holds to reach its own buffer.
+///
+/// Get one from [`Buffer::downgrade`], or before the buffer exists from
+/// [`Builder::start_cyclic`].
+pub struct WeakBuffer<K, V, S = RandomState> {
+    handle: Weak<Handle<K, V, S>>,
+}
+
+impl<K, V, S> WeakBuffer<K, V, S> {
+    /// The buffer, unless its last handle has been dropped or it is not yet started.
+    pub fn upgrade(&self) -> Option<Buffer<K, V, S>> {
+        self.handle.upgrade().map(|handle| Buffer { handle })
+    }
+}
+
+impl<K, V, S> Clone for WeakBuffer<K, V, S> {
+    fn clone(&self) -> Self {
+        WeakBuffer { handle: Weak::clone(&self.handle) }
+    }
+}
+
+impl<K, V, S> fmt::Debug for WeakBuffer<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakBuffer")
+    }
+}
+
+impl<K, V, S> Clone for Buffer<K, V, S> {
+    fn clone(&self) -> Self {
+        Buffer { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<K, V, S> fmt::Debug for Buffer<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.handle.core.config.name;
+        f.debug_struct("Buffer").field("name", name).finish_non_exhaustive()
+    }
+}
+
+/// How many inserts of a key the buffer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct KeyCount {
+    /// In the table.
+    pub pending: u64,
+    /// Being flushed, waiting for a retry, or in the hands of `handle_error`.
+    pub in_flight: u64,
+}
+
+impl KeyCount {
+    /// Both together.
+    pub fn total(self) -> u64 {
+        self.pending + self.in_flight
+    }
+}
+
+/// A copy of a key's data, taken at one instant.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Peek<V> {
+    /// What is in the table, oldest first. More than one only where an aggregate could absorb no
+    /// more (a sum that would overflow).
+    pub pending: Vec<V>,
+    /// What has been handed to the sink and is not yet acknowledged, and the batch it is in. Data
+    /// that `handle_error` is working on is its own and not to be seen here.
+    pub in_flight: Option<(V, BatchId)>,
+}
+
+impl<V> Peek<V> {
+    /// All data, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &V> {
+        self.in_flight.iter().map(|(data, _)| data).chain(&self.pending)
+    }
+
+    /// Whether there is no data.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.is_none() && self.pending.is_empty()
+    }
+}
+
+impl<K, V> Buffer<K, V> {
+    /// Settings for a new buffer, all at their defaults.
+    pub fn builder() -> Builder<K, V> {
+        Builder::new()
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
+    /// Makes the handle first and its core from the weak one, so that a sink can hold it.
+    pub(crate) fn cyclic(make: impl FnOnce(WeakBuffer<K, V, S>) -> Core<K, V, S>) -> Self {
+        let handle = Arc::new_cyclic(|weak| Handle {
+            core: Arc::new(make(WeakBuffer { handle: Weak::clone(weak) })),
+            last_dropped: last_dropped::<K, V, S>,
+        });
+        Buffer { handle }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core<K, V, S>> {
+        &self.handle.core
+    }
+
+    /// Adds an item to its key's aggregate. The first insert of a generation sets its deadline;
+    /// later ones never move it.
+    ///
+    /// Cost: one hash and one uncontended lock. If the key has data already there is no clock read,
+    /// no allocation (but what the aggregate itself does) and no shared atomic.
+    ///
+    /// # Errors
+    ///
+    /// [`InsertError`] with key and item inside: the buffer is closed, or it is full and the
+    /// [`Overflow`](crate::Overflow) policy refuses. With the default policy this never waits; with
+    /// the waiting ones it blocks the thread for at most their timeout.
+    ///
+    /// # Panics
+    ///
+    /// Passes on panics of the key's `Hash` and `Eq` and of the aggregate.
+    #[inline]
+    pub fn insert(&self, key: K, item: V::Item) -> Result<(), InsertError<(K, V::Item)>> {
+        let core = self.core();
+        core.insert_or_overflow(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
+            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            InsertError::new(kind, (key, item))
+        })
+    }
+
+    /// As [`insert`](Self::insert), with a borrowed key: makes an owned one only if the key is new.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert); the item is inside.
+    #[inline]
+    pub fn insert_ref<Q>(&self, key: &Q, item: V::Item) -> Result<(), InsertError<V::Item>>
+    where
+        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+    {
+        let core = self.core();
+        core.insert_or_overflow(core.spot(key), key, item).map_err(|(kind, _, item)| {
+            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            InsertError::new(kind, item)
+        })
+    }
+
+    /// Inserts many items, in their order. One that is refused does not keep the others out.
+    ///
+    /// # Errors
+    ///
+    /// [`InsertManyError`] with all refused items inside. A waiting overflow policy may wait for
+    /// each of them.
+    pub fn insert_many<I>(&self, items: I) -> Result<(), InsertManyError<K, V::Item>>
+    where
+        I: IntoIterator<Item = (K, V::Item)>,
+    {
+        let mut accepted = 0;
+        let mut first = None;
+        let mut rejected = Vec::new();
+        for (key, item) in items {
+            match self.insert(key, item) {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    first.get_or_insert(error.kind);
+                    rejected.push(error.rejected);
+                }
+            }
+        }
+        first.map_or(Ok(()), |kind| Err(InsertManyError { kind, accepted, rejected }))
+    }
+
+    /// How many inserts of `key` are pending and in flight.
+    pub fn count<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> KeyCount {
+        let (pending, in_flight) = self.core().count(key);
+        KeyCount { pending, in_flight }
+    }
+
+    /// A copy of the key's data, pending and in flight. Cloning of pending data runs under the lock
+    /// of the key's partition.
+    pub fn peek<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Peek<V>
+    where
+        V: Clone,
+    {
+        let seen = self.core().peek(key);
+        Peek { pending: seen.pending, in_flight: seen.in_flight }
+    }
+
+    /// Whether there is data of `key`, pending or in flight.
+    pub fn contains<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> bool {
+        self.core().contains(key)
+    }
+
+    /// All keys that hold data, in no particular order. Each partition is read in steps: keys that
+    /// come and go meanwhile may be missed or be there twice. O(keys).
+    pub fn keys(&self) -> Vec<K> {
+        self.core().keys()
+    }
+
+    /// All keys with a copy of their data; each key's is of one instant. O(keys).
+    pub fn dump(&self) -> Vec<(K, Peek<V>)>
+    where
+        V: Clone,
+    {
+        let keys = self.keys().into_iter();
+        keys.map(|key| (self.peek(&key), key))
+            .filter(|(data, _)| !data.is_empty())
+            .map(|(data, key)| (key, data))
+            .collect()
+    }
+
+    /// Makes the key's data due now and returns at once.
+    pub fn flush<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) {
+        self.core().request(key, None);
+    }
+
+    /// Makes everything due now and returns at once. O(keys).
+    pub fn flush_all(&self) {
+        self.core().request_all(crate::batch::FlushReason::Requested, None);
+    }
+
+    /// Flushes the key and waits until everything of it that was there at the time of the call has
+    /// been settled: pending, in flight and waiting for a retry. Does not cut a retry's wait short.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushWaitError::Failed`] if some of it was given up, with the sink's error as the source;
+    /// [`TimedOut`](FlushWaitError::TimedOut) after `timeout` (the flush goes on);
+    /// [`Closed`](FlushWaitError::Closed) if the buffer was shut down first;
+    /// [`WouldDeadlock`](FlushWaitError::WouldDeadlock) inside a callback of the same buffer.
+    pub fn flush_and_wait<Q>(&self, key: &Q, timeout: Duration) -> Result<(), FlushWaitError>
+    where
+        Q: ?Sized + Hash + Equivalent<K>,
+    {
+        let core = self.core();
+        let partition = core.spot(key).partition;
+        self.wait(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter)))
+    }
+
+    /// Flushes everything and waits for all that was there at the time of the call. Clones every
+    /// key; O(keys).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush_and_wait`](Self::flush_and_wait), with the first of the failures.
+    pub fn flush_all_and_wait(&self, timeout: Duration) -> Result<(), FlushWaitError> {
+        let core = self.core();
+        self.wait(timeout, 0..core.partitions(), |waiter| {
+            core.request_all(crate::batch::FlushReason::Requested, Some(waiter));
+        })
+    }
+
+    fn wait(
+        &self,
+        timeout: Duration,
+        partitions: std::ops::Range<usize>,
+        request: impl FnOnce(&WaiterRef),
+    ) -> Result<(), FlushWaitError> {
+        let core = self.core();
+        if context::in_callback_of(core.instance) {
+            return Err(FlushWaitError::WouldDeadlock);
+        }
+        let deadline = core.clock.now().saturating_add(timeout);
+        let waiter = WaiterRef::new();
+        core.waiters.lock().push(waiter.clone());
+        // One more than there is, so that it cannot be over before all of it is asked for.
+        waiter.expect(1);
+        request(&waiter);
+        waiter.reach(None);
+        let mut result = waiter.result();
+        while result.is_none() && core.clock.now() < deadline {
+            core.wait_or_pass_time(deadline, || drop(waiter.wait(&core.clock, deadline)));
+            result = waiter.result();
+        }
+        core.forget_waiter(&waiter, partitions);
+        result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
+    }
+
+    /// Cancels the key's pending data and gives it back; `None` if there is none. Data in flight
+    /// cannot be cancelled. If an aggregate could absorb no more there may be several: this takes
+    /// the oldest, so call again until `None`.
+    pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<V> {
+        self.core().remove(key)
+    }
+
+    /// A snapshot of the counters. O(partitions).
+    pub fn stats(&self) -> Stats {
+        self.core().stats()
+    }
+
+    /// Whether inserts are refused because the buffer has been shut down.
+    pub fn is_closed(&self) -> bool {
+        self.core().life.phase() > Phase::Open
+    }
+
+    /// Closes the buffer, flushes everything without waiting for intervals or backoff, and returns
+    /// when all is delivered, at the latest after `timeout`.
+    ///
+    /// From the call on inserts are refused; whatever was accepted before is either delivered,
+    /// handed to `handle_error`, or returned by this. While draining, a failed flush is tried again
+    /// up to the attempts of the retry policy, at most 50 ms apart. May be called again and by
+    /// several threads at once: all wait for the same end.
+    ///
+    /// A callback that is still running at the deadline is left alone: its data is returned as
+    /// [`UndeliveredState::InCallback`](crate::UndeliveredState::InCallback), may yet be applied,
+    /// and what it returns is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError::Undelivered`] with every key and data that was not delivered; only one of
+    /// several callers gets them. [`ShutdownError::WouldDeadlock`] inside a callback of the same
+    /// buffer, which is closed all the same and drains within `timeout`.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+        let core = self.core();
+        let deadline = core.clock.now().saturating_add(timeout);
+        core.begin_shutdown(deadline);
+        if context::in_callback_of(core.instance) {
+            return Err(ShutdownError::WouldDeadlock);
+        }
+        core.await_closed(deadline);
+        match core.fetch_undelivered() {
+            (_, 0) => Ok(()),
+            (keys, inserts) => Err(ShutdownError::Undelivered { keys, inserts }),
+        }
+    }
+
+    /// A handle that does not keep the buffer running.
+    pub fn downgrade(&self) -> WeakBuffer<K, V, S> {
+        WeakBuffer { handle: Arc::downgrade(&self.handle) }
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Extend<(K, V::Item)> for Buffer<K, V, S> {
+    /// Inserts all items and ignores refusals, which are counted in
+    /// [`Stats::rejected`]; use [`insert_many`](Buffer::insert_many) to get them back.
+    fn extend<I: IntoIterator<Item = (K, V::Item)>>(&mut self, items: I) {
+        drop(self.insert_many(items));
+    }
+}
+
+fn last_dropped<K: Key, V: Aggregate, S: BuildHasher>(core: &Core<K, V, S>) {
+    core.orphaned.store(true, Ordering::Relaxed);
+    if core.life.phase() < Phase::Closed {
+        let deadline = core.clock.now().saturating_add(core.config.drop_timeout);
+        core.begin_shutdown(deadline);
+        if context::in_callback_of(core.instance) {
+            return;
+        }
+        core.await_closed(deadline);
+    }
+    core.report_left();
+}

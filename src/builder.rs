@@ -1,0 +1,316 @@
+//! How a buffer is set up.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aggregate::Aggregate;
+use crate::buffer::{Buffer, WeakBuffer};
+use crate::config::{Config, Overflow};
+use crate::data_buffer::DataBuffer;
+use crate::driver::clock::Clock;
+#[cfg(feature = "test-util")]
+use crate::driver::clock::{Listener, ManualClock};
+use crate::driver::core::{Core, Key};
+use crate::driver::life::Phase;
+use crate::driver::sink::Callbacks;
+use crate::driver::threads;
+use crate::engine::retry::RetryPolicy;
+use crate::error::BuildError;
+use crate::observer::Observer;
+
+/// The default hasher: foldhash, seeded at random for each buffer.
+///
+/// Fast, and hard to attack without knowing the seed, but not cryptographic. If strangers choose
+/// the keys and can measure you, set [`Builder::hasher`] to `std::hash::RandomState`.
+#[derive(Debug, Clone, Default)]
+pub struct RandomState(hashbrown::DefaultHashBuilder);
+
+impl BuildHasher for RandomState {
+    type Hasher = <hashbrown::DefaultHashBuilder as BuildHasher>::Hasher;
+
+    #[inline]
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
+}
+
+/// The settings of a new buffer. Each method's doc states its default; `start` checks them all.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, Overflow};
+/// # struct Log;
+/// # impl write_behind::DataBuffer<String, Vec<String>> for Log {
+/// #     type Error = std::io::Error;
+/// #     fn handle_flush(&self, _: &String, _: &Vec<String>) -> Result<(), Self::Error> { Ok(()) }
+/// # }
+///
+/// let buffer = Buffer::builder()
+///     .interval(Duration::from_secs(5))
+///     .jitter(Duration::from_secs(1))
+///     .overflow(Overflow::Block { timeout: Duration::from_millis(200) })
+///     .start(Log)?;
+/// # buffer.insert("ada".into(), "login".into())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder<K, V, S = RandomState> {
+    config: Config,
+    hasher: S,
+    clock: Clock,
+    observers: Vec<Arc<dyn Observer>>,
+    kind: PhantomData<fn(K, V)>,
+}
+
+impl<K, V, S> fmt::Debug for Builder<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Default for Builder<K, V> {
+    fn default() -> Self {
+        Builder::new()
+    }
+}
+
+impl<K, V> Builder<K, V> {
+    /// All settings at their defaults.
+    pub fn new() -> Self {
+        Builder {
+            config: Config::default(),
+            hasher: RandomState::default(),
+            clock: Clock::system(),
+            observers: Vec::new(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K, V, S> Builder<K, V, S> {
+    /// The longest time that data stays before it is flushed, counted from the first insert of its
+    /// generation. Default: 5 s. Resolution: 1 ms, rounded up. From more than zero to 12 days.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.config.interval = interval;
+        self
+    }
+
+    /// The upper end of a uniformly random time that is added to each generation's interval, so
+    /// that keys that began together do not flush together. Default: zero. Interval and jitter
+    /// together at most 12 days.
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.config.jitter = jitter;
+        self
+    }
+
+    /// Flushes a key when it has absorbed this many inserts, without waiting for its deadline.
+    /// Default: never. At least 1.
+    pub fn flush_at(mut self, inserts: u32) -> Self {
+        self.config.flush_at = Some(inserts);
+        self
+    }
+
+    /// How many partitions the table has: inserts to different partitions never wait for each
+    /// other. Default: 64. From 1 to 65 536.
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        self.config.partitions = partitions;
+        self
+    }
+
+    /// How many keys a batch holds at most. Default: 1 000. At least 1.
+    pub fn max_batch_keys(mut self, keys: usize) -> Self {
+        self.config.max_batch_keys = keys;
+        self
+    }
+
+    /// How many callbacks run at once at most, each on a thread of its own that exists only while
+    /// there is work. Default: 4. From 1 to 1 024. Up to as many batches again wait ready-made.
+    pub fn flush_threads(mut self, threads: usize) -> Self {
+        self.config.flush_threads = threads;
+        self
+    }
+
+    /// After this time a running callback is reported as overdue (observer and
+    /// [`Stats::overdue`](crate::Stats::overdue)). A thread cannot be cancelled: the callback goes on,
+    /// its keys stay in flight, and its result counts when it comes. Default: 30 s. More than zero.
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.config.flush_timeout = timeout;
+        self
+    }
+
+    /// How failed flushes are tried again. Default: 4 attempts, 1 s apart.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.config.retry = retry;
+        self
+    }
+
+    /// How many different keys may hold data, in flight and retrying included. Default: 1 000 000.
+    /// At least 1.
+    pub fn max_keys(mut self, keys: u64) -> Self {
+        self.config.max_keys = keys;
+        self
+    }
+
+    /// How much all data may weigh together ([`Aggregate::weight`]), in flight and retrying
+    /// included. Default: 10 000 000: as many list items, or sums. At least 1.
+    pub fn max_weight(mut self, weight: u64) -> Self {
+        self.config.max_weight = weight;
+        self
+    }
+
+    /// What an insert does when the buffer is full. Default: [`Overflow::Reject`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.config.overflow = overflow;
+        self
+    }
+
+    /// After this time without any data the buffer goes to rest: its workers exit, its tables are
+    /// given back, and nothing wakes up until the next insert. Default: 10 s. At most 12 days.
+    pub fn hibernate_after(mut self, idle: Duration) -> Self {
+        self.config.hibernate_after = idle;
+        self
+    }
+
+    /// How long the drop of the last handle waits for the flush of what is left. Default: 5 s. Zero
+    /// does not wait and delivers nothing more.
+    pub fn drop_timeout(mut self, timeout: Duration) -> Self {
+        self.config.drop_timeout = timeout;
+        self
+    }
+
+    /// The buffer's name in observer events and thread names. Default: `write-behind`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// Adds an observer. May be called several times. Default: none.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// The hasher for keys. Default: [`RandomState`]. Both halves of its 64 bits must be good: the
+    /// high one chooses the partition, the low one the place in it.
+    pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
+        let Builder { config, clock, observers, kind, .. } = self;
+        Builder { config, hasher, clock, observers, kind }
+    }
+
+    /// Seeds all randomness (jitter and backoff jitter, not the hasher) for tests that must run the
+    /// same way every time. Default: random.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        self
+    }
+
+    /// Reads the time from `clock` instead of the system's monotonic clock. Feature `test-util`.
+    #[cfg(feature = "test-util")]
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Clock::Manual(clock.clone());
+        self
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V, S> {
+    /// Starts the buffer with one scheduler thread; workers follow when there is work.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] names an option with an impossible value; [`BuildError::Thread`] if
+    /// the thread could not be started.
+    pub fn start<D: DataBuffer<K, V>>(self, sink: D) -> Result<Buffer<K, V, S>, BuildError> {
+        self.start_cyclic(|_| sink)
+    }
+
+    /// As [`start`](Self::start), for a sink that needs to reach its own buffer: `make_sink` gets a
+    /// weak handle to it, which can be upgraded once the buffer runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_cyclic<D, F>(self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
+    where
+        D: DataBuffer<K, V>,
+        F: FnOnce(WeakBuffer<K, V, S>) -> D,
+    {
+        let buffer = self.assemble(make_sink, |_| ())?;
+        let core = buffer.core();
+        #[cfg(feature = "test-util")]
+        listen(core);
+        if let Err(error) = threads::start(core) {
+            core.life.enter(Phase::Closed);
+            return Err(BuildError::Thread(error));
+        }
+        Ok(buffer)
+    }
+
+    /// Starts the buffer without any threads, for tests: its work is done inside
+    /// [`ManualClock::advance`] and inside calls that wait, on the calling thread, and the same way
+    /// every time. A call that waits lets time pass by itself. Feature `test-util`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), but for the thread.
+    #[cfg(feature = "test-util")]
+    pub fn start_inline<D>(self, sink: D, clock: &ManualClock) -> Result<Buffer<K, V, S>, BuildError>
+    where
+        D: DataBuffer<K, V>,
+    {
+        self.start_inline_cyclic(|_| sink, clock)
+    }
+
+    /// [`start_inline`](Self::start_inline) for a sink that needs to reach its own buffer. Feature
+    /// `test-util`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_inline`](Self::start_inline).
+    #[cfg(feature = "test-util")]
+    pub fn start_inline_cyclic<D, F>(
+        self,
+        make_sink: F,
+        clock: &ManualClock,
+    ) -> Result<Buffer<K, V, S>, BuildError>
+    where
+        D: DataBuffer<K, V>,
+        F: FnOnce(WeakBuffer<K, V, S>) -> D,
+    {
+        let buffer = self.clock(clock).assemble(make_sink, |core| core.inline = true)?;
+        listen(buffer.core());
+        Ok(buffer)
+    }
+
+    fn assemble<D, F>(
+        self,
+        make_sink: F,
+        adapt: impl FnOnce(&mut Core<K, V, S>),
+    ) -> Result<Buffer<K, V, S>, BuildError>
+    where
+        D: DataBuffer<K, V>,
+        F: FnOnce(WeakBuffer<K, V, S>) -> D,
+    {
+        let Builder { config, hasher, clock, observers, .. } = self;
+        config.validate()?;
+        // The standard library's hasher is seeded by the system.
+        let instance = std::hash::RandomState::new().hash_one("instance");
+        Ok(Buffer::cyclic(|weak| {
+            let callbacks = Callbacks::new(instance, make_sink(weak), observers);
+            let mut core = Core::new(config, clock, hasher, callbacks, instance);
+            adapt(&mut core);
+            core
+        }))
+    }
+}
+
+/// Has a manual clock tell the buffer when time moves.
+#[cfg(feature = "test-util")]
+fn listen<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static>(core: &Arc<Core<K, V, S>>) {
+    if let Clock::Manual(clock) = &core.clock {
+        let listener: Arc<dyn Listener> = Arc::clone(core) as Arc<dyn Listener>;
+        clock.listen(Arc::downgrade(&listener));
+    }
+}

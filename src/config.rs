@@ -1,0 +1,126 @@
+//! The settings of a buffer, as plain data.
+
+use std::time::Duration;
+
+use crate::engine::retry::RetryPolicy;
+use crate::engine::tick::MAX_DELAY;
+use crate::error::BuildError;
+
+/// What an insert does when the buffer is full, that is, when it would exceed
+/// [`Builder::max_keys`](crate::Builder::max_keys) or
+/// [`Builder::max_weight`](crate::Builder::max_weight).
+///
+/// An insert that needs no room (adding to a sum that is there) is never refused. Inside a callback
+/// of the same buffer the waiting policies do not wait and refuse at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Refuse at once with [`InsertErrorKind::Full`](crate::InsertErrorKind::Full). The default: it
+    /// never makes a thread wait.
+    Reject,
+    /// Wait until there is room, up to `timeout`; then refuse with
+    /// [`InsertErrorKind::TimedOut`](crate::InsertErrorKind::TimedOut).
+    Block {
+        /// How long to wait at most. Must not be zero.
+        timeout: Duration,
+    },
+    /// As `Block`, and also flush a batch of the generations with the nearest deadlines right away
+    /// to make room.
+    FlushOldest {
+        /// How long to wait at most. Must not be zero.
+        timeout: Duration,
+    },
+    /// Give the new item to [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed) and return
+    /// `Ok`.
+    Shed,
+}
+
+impl Overflow {
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        match self {
+            Overflow::Block { timeout } | Overflow::FlushOldest { timeout } => Some(timeout),
+            Overflow::Reject | Overflow::Shed => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) partitions: usize,
+    pub(crate) interval: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) hibernate_after: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) flush_at: Option<u32>,
+    pub(crate) max_batch_keys: usize,
+    pub(crate) flush_threads: usize,
+    pub(crate) flush_timeout: Duration,
+    pub(crate) max_keys: u64,
+    pub(crate) max_weight: u64,
+    pub(crate) overflow: Overflow,
+    pub(crate) drop_timeout: Duration,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: "write-behind".to_owned(),
+            partitions: 64,
+            interval: Duration::from_secs(5),
+            jitter: Duration::ZERO,
+            hibernate_after: Duration::from_secs(10),
+            retry: RetryPolicy::default(),
+            flush_at: None,
+            max_batch_keys: 1_000,
+            flush_threads: 4,
+            flush_timeout: Duration::from_secs(30),
+            max_keys: 1_000_000,
+            max_weight: 10_000_000,
+            overflow: Overflow::Reject,
+            drop_timeout: Duration::from_secs(5),
+            seed: None,
+        }
+    }
+}
+
+impl Config {
+    /// Everything is checked here, once; later code relies on it.
+    pub(crate) fn validate(&self) -> Result<(), BuildError> {
+        const MAX_PARTITIONS: usize = 65_536;
+        let too_long = "is longer than the schedule's range of 12 days";
+        let rules = [
+            (self.partitions == 0, "partitions", "must be at least 1"),
+            (self.partitions > MAX_PARTITIONS, "partitions", "must be at most 65536"),
+            (self.interval.is_zero(), "interval", "must not be zero"),
+            (self.interval > MAX_DELAY, "interval", too_long),
+            (
+                self.interval.saturating_add(self.jitter) > MAX_DELAY,
+                "jitter",
+                "together with `interval` is longer than the schedule's range of 12 days",
+            ),
+            (self.hibernate_after > MAX_DELAY, "hibernate_after", too_long),
+            (self.flush_at == Some(0), "flush_at", "must be at least 1"),
+            (self.max_batch_keys == 0, "max_batch_keys", "must be at least 1"),
+            (u32::try_from(self.max_batch_keys).is_err(), "max_batch_keys", "must be below 2^32"),
+            (self.flush_threads == 0, "flush_threads", "must be at least 1"),
+            (self.flush_threads > 1_024, "flush_threads", "must be at most 1024"),
+            (self.flush_timeout.is_zero(), "flush_timeout", "must not be zero"),
+            (self.max_keys == 0, "max_keys", "must be at least 1"),
+            (self.max_weight == 0, "max_weight", "must be at least 1"),
+            (
+                self.overflow.timeout().is_some_and(|timeout| timeout.is_zero()),
+                "overflow",
+                "needs a timeout that is not zero: waiting must have an end",
+            ),
+        ];
+        if let Some((_, option, problem)) = rules.into_iter().find(|(broken, ..)| *broken) {
+            return Err(BuildError::Invalid { option, problem });
+        }
+        match self.retry.problem() {
+            Some(problem) => Err(BuildError::Invalid { option: "retry", problem }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The only place that reads a clock, and that waits for one.
+
+use std::time::{Duration, Instant};
+
+use super::sync::{Condvar, MutexGuard};
+#[cfg(feature = "test-util")]
+pub use manual::ManualClock;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Clock {
+    /// Monotonic: jumps of the wall clock change nothing.
+    System(Instant),
+    #[cfg(feature = "test-util")]
+    Manual(ManualClock),
+}
+
+impl Clock {
+    pub(crate) fn system() -> Self {
+        Clock::System(Instant::now())
+    }
+
+    /// The time since the clock's epoch.
+    pub(crate) fn now(&self) -> Duration {
+        match self {
+            Clock::System(epoch) => epoch.elapsed(),
+            #[cfg(feature = "test-util")]
+            Clock::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// Waits on `changed` until it is notified, or until `deadline`, whichever is first. May also
+    /// wake up for nothing.
+    pub(crate) fn wait<T>(
+        &self,
+        changed: &Condvar,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Option<Duration>,
+    ) {
+        match (self, deadline) {
+            (Clock::System(epoch), Some(deadline)) => match epoch.checked_add(deadline) {
+                Some(instant) => drop(changed.wait_until(guard, instant)),
+                None => changed.wait(guard),
+            },
+            // A manual clock notifies everybody whenever it moves.
+            _ => changed.wait(guard),
+        }
+    }
+}
+
+#[cfg(feature = "test-util")]
+mod manual {
+    use std::sync::{Arc, Weak};
+    use std::time::Duration;
+
+    use crate::driver::context;
+    use crate::driver::sync::Mutex;
+
+    /// Something that has to know when the time has moved.
+    pub(crate) trait Listener: Send + Sync {
+        /// When it will next have something to do on its own, if it wants to be stopped at.
+        fn next_event(&self) -> Option<Duration>;
+        /// The time has moved: do what is due.
+        fn time_moved(&self);
+    }
+
+    /// A clock that moves only when it is told to, for tests.
+    ///
+    /// With [`Builder::clock`](crate::Builder::clock) a threaded buffer reads this clock instead of
+    /// the system's; with [`Builder::start_inline`](crate::Builder::start_inline) a buffer has no
+    /// threads at all and does its work inside [`advance`](Self::advance), on the calling thread, so
+    /// that whole scenarios with intervals, retries and hibernation run in microseconds and the
+    /// same way every time.
+    ///
+    /// Clones show the same time. One clock can drive several buffers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, DataBuffer, ManualClock, Sum};
+    /// # use std::sync::{Arc, Mutex};
+    ///
+    /// struct Sink(Arc<Mutex<Vec<(&'static str, i64)>>>);
+    /// impl DataBuffer<&'static str, Sum<i64>> for Sink {
+    ///     type Error = std::convert::Infallible;
+    ///     fn handle_flush(&self, key: &&'static str, total: &Sum<i64>) -> Result<(), Self::Error> {
+    ///         self.0.lock().unwrap().push((*key, total.0));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let flushed = Arc::default();
+    /// let clock = ManualClock::new();
+    /// let buffer = Buffer::builder()
+    ///     .interval(Duration::from_secs(5))
+    ///     .start_inline(Sink(Arc::clone(&flushed)), &clock)
+    ///     .unwrap();
+    /// buffer.add("page", 1).unwrap();
+    /// buffer.add("page", 2).unwrap();
+    ///
+    /// clock.advance(Duration::from_millis(4_999));
+    /// assert!(flushed.lock().unwrap().is_empty());
+    /// clock.advance(Duration::from_millis(1));
+    /// assert_eq!(*flushed.lock().unwrap(), [("page", 3)]);
+    /// ```
+    #[derive(Clone, Default)]
+    pub struct ManualClock {
+        shared: Arc<Shared>,
+    }
+
+    #[derive(Default)]
+    struct Shared {
+        now: Mutex<Duration>,
+        listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    }
+
+    impl std::fmt::Debug for ManualClock {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_tuple("ManualClock").field(&self.now()).finish()
+        }
+    }
+
+    impl ManualClock {
+        /// A clock that shows zero.
+        pub fn new() -> Self {
+            ManualClock::default()
+        }
+
+        /// The time passed since zero.
+        pub fn now(&self) -> Duration {
+            *self.shared.now.lock()
+        }
+
+        /// Moves the time on. Stops at every event of an inline buffer on the way and carries it
+        /// out; tells threaded buffers once it has arrived. `advance(Duration::ZERO)` does what is
+        /// due already. Inside a callback it only moves the time.
+        ///
+        /// # Panics
+        ///
+        /// If the time would pass `Duration::MAX`.
+        pub fn advance(&self, by: Duration) {
+            let target = self.now() + by;
+            self.notify();
+            while let Some(event) = self.next_event().filter(|&event| event <= target) {
+                self.move_to(event);
+                self.notify();
+            }
+            self.move_to(target);
+            self.notify();
+        }
+
+        pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
+            let mut listeners = self.shared.listeners.lock();
+            listeners.retain(|listener| listener.strong_count() > 0);
+            listeners.push(listener);
+        }
+
+        fn move_to(&self, time: Duration) {
+            let mut now = self.shared.now.lock();
+            *now = time.max(*now);
+        }
+
+        fn listeners(&self) -> Vec<Arc<dyn Listener>> {
+            self.shared.listeners.lock().iter().filter_map(Weak::upgrade).collect()
+        }
+
+        /// The next event that lies in the future.
+        fn next_event(&self) -> Option<Duration> {
+            if context::in_any_callback() {
+                return None;
+            }
+            let now = self.now();
+            let events = self.listeners().into_iter().filter_map(|listener| listener.next_event());
+            events.filter(|&event| event > now).min()
+        }
+
+        fn notify(&self) {
+            self.listeners().into_iter().for_each(|listener| listener.time_moved());
+        }
+    }
+}
+
+#[cfg(feature = "test-util")]
+pub(crate) use manual::Listener;

@@ -1,0 +1,285 @@
+//! What happens when a worker has a batch: the callback, and what follows from its result.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::{Core, Key};
+use super::life::Phase;
+use super::sink::{Failed, Handled};
+use super::sync::{Ordering, unwrap_soon};
+use crate::aggregate::Aggregate;
+use crate::batch::{Content, Entry, FlushBatch, FlushReason};
+use crate::engine::flights::Presence;
+use crate::engine::shard::{Settled, Settlement, Ticket};
+use crate::engine::tick;
+use crate::failure::{FlushFailure, Outcome};
+use crate::observer::FlushEvent;
+use crate::undelivered::{Undelivered, UndeliveredState};
+
+/// While draining, a backoff lasts at most this long: shutdown does not wait for it, but does not
+/// hammer the storage either.
+const DRAINING_BACKOFF: Duration = Duration::from_millis(50);
+
+/// One attempt that has come back.
+struct Attempt<'a> {
+    sequence: u64,
+    event: FlushEvent<'a>,
+}
+
+/// Entries with the places that they had in their batch.
+type Placed<K, V> = Vec<(u32, Entry<K, V>)>;
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// Makes one attempt to flush a dispatched batch and carries out what follows.
+    pub(crate) fn run(&self, sequence: u64) {
+        let started = self.clock.now();
+        let (begun, settled_below) = {
+            let mut flights = self.flights.lock();
+            (flights.begin(sequence, started, self.config.flush_timeout), flights.settled_below())
+        };
+        let Some((content, attempt)) = begun else { return };
+        // The scheduler watches the flush timeout.
+        self.doorbell.wake_by(tick::ceil(started.saturating_add(self.config.flush_timeout)));
+        let batch = FlushBatch { content, attempt, settled_below };
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        let event = self.event(&batch);
+        self.callbacks.observe(|observer| observer.flush_started(&event));
+        let result = self.callbacks.flush(&batch);
+        let took = self.clock.now().saturating_sub(started);
+        match &result {
+            Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&event, took)),
+            Err(failed) => self.tell_failed(&event, failed, took),
+        }
+        drop(batch);
+        if self.flights.lock().landed(sequence) {
+            self.carry_out(&Attempt { sequence, event }, result);
+        } else {
+            self.counters.late.fetch_add(1, Ordering::Relaxed);
+        }
+        self.doorbell.ring();
+    }
+
+    fn event(&self, batch: &FlushBatch<K, V>) -> FlushEvent<'_> {
+        FlushEvent {
+            buffer: &self.config.name,
+            batch: batch.id(),
+            attempt: batch.attempt(),
+            reason: batch.reason(),
+            keys: batch.len(),
+            inserts: batch.inserts(),
+        }
+    }
+
+    fn tell_failed(&self, event: &FlushEvent<'_>, failed: &Failed, took: Duration) {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        let (keys, failure) = match failed {
+            Failed::Batch(_, failure) => (event.keys, failure),
+            Failed::Keys(failures) => (failures.len(), &failures[0].2),
+        };
+        self.callbacks.observe(|observer| observer.flush_failed(event, keys, failure, took));
+    }
+
+    fn carry_out(&self, attempt: &Attempt<'_>, result: Result<(), Failed>) {
+        match result {
+            Ok(()) => {
+                if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
+                    self.settle_flushed(attempt.sequence, (0..).zip(&content.entries));
+                }
+            }
+            Err(Failed::Batch(outcome, failure)) => {
+                if self.batch_failed(attempt, outcome, &failure) {
+                    return;
+                }
+            }
+            Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
+        }
+        self.flights.lock().remove(attempt.sequence);
+    }
+
+    fn take_content(&self, sequence: u64) -> Content<K, V> {
+        let content = self.flights.lock().take_content(sequence);
+        unwrap_soon(content.unwrap_or_else(|| unreachable!("a batch that was flushed has content")))
+    }
+
+    /// One partition's entries stand together, so each partition is locked about once.
+    fn settle_flushed<'a>(&self, sequence: u64, entries: impl Iterator<Item = (u32, &'a Entry<K, V>)>) {
+        let tickets: Vec<Ticket> = entries.map(|(index, entry)| entry.ticket(sequence, index)).collect();
+        let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
+        for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
+            let mut settlement = Settlement::default();
+            let mut shard = self.shard(run[0].partition as usize);
+            for ticket in run {
+                shard.settle(ticket, Settled::Flushed, &mut settlement);
+            }
+            drop(shard);
+            self.follow_settlement(settlement, None);
+        }
+    }
+
+    /// The whole batch failed: the same again, halves, or the end. True if the batch lives on.
+    fn batch_failed(&self, attempt: &Attempt<'_>, outcome: Outcome, failure: &FlushFailure) -> bool {
+        let again = self.config.retry.allows_another(attempt.event.attempt);
+        let wait = self.backoff(attempt.event.attempt);
+        if outcome == Outcome::NotApplied && attempt.event.keys > 1 {
+            let wait = if again { wait } else { Duration::ZERO };
+            self.halve(attempt, wait, failure);
+            return false;
+        }
+        if again && outcome != Outcome::Fatal {
+            self.tell_retried(&attempt.event, wait);
+            let until = tick::ceil(self.clock.now().saturating_add(wait));
+            self.flights.lock().back_off(attempt.sequence, until, failure.clone());
+            return true;
+        }
+        let content = self.take_content(attempt.sequence);
+        for (index, entry) in place(content.entries) {
+            self.give_up(attempt, index, entry, failure);
+        }
+        false
+    }
+
+    /// Nothing of the batch was applied and some key of it may be to blame: each half goes on as a
+    /// batch of its own. When attempts are spent each half still gets one, so that in the end only
+    /// the key to blame is given up.
+    fn halve(&self, attempt: &Attempt<'_>, wait: Duration, failure: &FlushFailure) {
+        let _assembly = self.assembly.lock();
+        let mut first = place(self.take_content(attempt.sequence).entries);
+        let second = first.split_off(first.len() / 2);
+        for half in [first, second] {
+            self.go_on_as_part(attempt, half, wait, failure);
+        }
+    }
+
+    /// These keys failed, each in its own way, and the others are done.
+    fn keys_failed(&self, attempt: &Attempt<'_>, failures: Vec<(usize, Outcome, FlushFailure)>) {
+        let again = self.config.retry.allows_another(attempt.event.attempt);
+        let mut given_up = Vec::new();
+        {
+            let _assembly = self.assembly.lock();
+            let mut failures: BTreeMap<_, _> = failures
+                .into_iter()
+                .map(|(index, outcome, failure)| (index as u32, (outcome, failure)))
+                .collect();
+            let (failed, flushed): (Placed<K, V>, Placed<K, V>) =
+                place(self.take_content(attempt.sequence).entries)
+                    .into_iter()
+                    .partition(|(index, _)| failures.contains_key(index));
+            let flushed = flushed.iter().map(|(index, entry)| (*index, entry));
+            self.settle_flushed(attempt.sequence, flushed);
+            for (index, entry) in failed {
+                let Some((outcome, failure)) = failures.remove(&index) else { continue };
+                if again && outcome != Outcome::Fatal {
+                    let wait = self.backoff(attempt.event.attempt);
+                    self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure);
+                } else {
+                    given_up.push((index, entry, failure));
+                }
+            }
+        }
+        for (index, entry, failure) in given_up {
+            self.give_up(attempt, index, entry, &failure);
+        }
+    }
+
+    /// Makes a new batch of some entries of a failed one. The assembly lock is held.
+    fn go_on_as_part(
+        &self,
+        attempt: &Attempt<'_>,
+        part: Placed<K, V>,
+        wait: Duration,
+        failure: &FlushFailure,
+    ) {
+        let sequence = self.flights.lock().reserve();
+        let entries: Vec<Entry<K, V>> = (0..)
+            .zip(part)
+            .map(|(index, (old_index, entry))| {
+                let mut shard = self.shard(entry.partition as usize);
+                shard.rebook(entry.hash, (attempt.sequence, old_index), (sequence, index));
+                entry
+            })
+            .collect();
+        let id = self.batch_id(sequence);
+        let inserts = entries.iter().map(Entry::count).sum();
+        let event = FlushEvent {
+            batch: id,
+            keys: entries.len(),
+            inserts,
+            reason: entries[0].reason,
+            ..attempt.event
+        };
+        let until = tick::ceil(self.clock.now().saturating_add(wait));
+        let content = Arc::new(Content { id, entries });
+        self.flights.lock().back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
+        self.tell_retried(&event, wait);
+    }
+
+    fn backoff(&self, attempts: u32) -> Duration {
+        let wait = self.config.retry.wait(attempts, self.chance());
+        if self.life.phase() == Phase::Open { wait } else { wait.min(DRAINING_BACKOFF) }
+    }
+
+    fn tell_retried(&self, event: &FlushEvent<'_>, wait: Duration) {
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        self.callbacks.observe(|observer| observer.flush_retried(event, wait));
+    }
+
+    /// Hands one key to `handle_error` and does with it as that says.
+    fn give_up(&self, attempt: &Attempt<'_>, index: u32, entry: Entry<K, V>, failure: &FlushFailure) {
+        let attempts = attempt.event.attempt;
+        let ticket = entry.ticket(attempt.sequence, index);
+        let reason = entry.reason;
+        let (name, count) = (&self.config.name, entry.count);
+        self.callbacks.observe(|observer| observer.gave_up(name, count, attempts, failure));
+        match self.callbacks.handle_error(entry, attempt.event.batch, attempts, failure) {
+            Handled::Done => drop(self.settle_failed(&ticket, Settled::GaveUp, failure)),
+            Handled::Requeue(data) => self.requeue(&ticket, reason, data, attempts, failure),
+            Handled::Panicked(entry) => {
+                self.settle_failed(&ticket, Settled::Kept, failure);
+                self.keep(entry, attempts, failure);
+            }
+        }
+    }
+
+    /// Returns the table's own copy of the key.
+    fn settle_failed(&self, ticket: &Ticket, how: Settled, failure: &FlushFailure) -> Option<K> {
+        let mut settlement = Settlement::default();
+        self.shard(ticket.partition as usize).settle(ticket, how, &mut settlement);
+        let key = settlement.keys.pop();
+        self.follow_settlement(settlement, Some(failure));
+        key
+    }
+
+    fn requeue(&self, ticket: &Ticket, reason: FlushReason, data: V, attempts: u32, failure: &FlushFailure) {
+        let now = self.clock.now();
+        let mut shard = self.shard(ticket.partition as usize);
+        if shard.is_open() {
+            // Merging is the user's code and may panic; the other keys of the batch must not suffer.
+            let requeued =
+                self.callbacks.call(|| shard.requeue(ticket, data, now, |key| self.spot(key).hash));
+            drop(shard);
+            if let Ok(Some(settlement)) = requeued {
+                self.follow_settlement(settlement, Some(failure));
+            }
+            return;
+        }
+        drop(shard);
+        if let Some(key) = self.settle_failed(ticket, Settled::Kept, failure) {
+            let Ticket { partition, hash, count, weight, .. } = *ticket;
+            self.keep(Entry { key, data, count, weight, reason, hash, partition }, attempts, failure);
+        }
+    }
+
+    /// Keeps for `shutdown` what `handle_error` did not deal with.
+    fn keep(&self, entry: Entry<K, V>, attempts: u32, failure: &FlushFailure) {
+        let inserts = entry.count;
+        let state = UndeliveredState::Unhandled { attempts, failure: failure.clone() };
+        self.undelivered.lock().push(Undelivered::own(entry, state));
+        self.callbacks.observe(|observer| observer.undelivered(&self.config.name, 1, inserts));
+    }
+}
+
+fn place<K, V>(entries: Vec<Entry<K, V>>) -> Placed<K, V> {
+    (0..).zip(entries).collect()
+}

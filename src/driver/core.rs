@@ -1,0 +1,366 @@
+//! What all drivers share: the partitions with their locks, and inserts.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::clock::Clock;
+use super::context;
+use super::doorbell::Doorbell;
+use super::life::Life;
+use super::pool::Pool;
+use super::room::Room;
+use super::schedule::Pulse;
+use super::sink::Callbacks;
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use super::waiter::WaiterRef;
+use crate::aggregate::Aggregate;
+use crate::batch::Content;
+use crate::config::{Config, Overflow};
+use crate::engine::flights::Flights;
+use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Timing};
+use crate::engine::tick;
+use crate::error::InsertErrorKind;
+use crate::failure::FlushFailure;
+use crate::undelivered::Undelivered;
+
+/// What keys must be able to do.
+pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {}
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
+
+pub(crate) type Partition<K, V> = Shard<K, V, WaiterRef>;
+
+/// A running buffer without its threads.
+///
+/// Locks, in the order in which they may be held together: `pulse`, then `assembly`, then
+/// `recalling`, then one partition or `flights`; a waiter's own lock last. No two partitions at
+/// once, and no user code under any of them but the key's and the aggregate's own methods.
+pub(crate) struct Core<K, V, S> {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) instance: u64,
+    /// There are no threads: waiting calls do the work.
+    #[cfg(feature = "test-util")]
+    pub(crate) inline: bool,
+    hasher: S,
+    /// Each guards the generations of its keys. Padded, so that two never share a cache line.
+    shards: Box<[CachePadded<Mutex<Partition<K, V>>>]>,
+    pub(crate) pool: Pool,
+    /// Guards the stages of all batches in flight.
+    pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,
+    /// Guards the scheduler's own state; held while it takes a step.
+    pub(crate) pulse: Mutex<Pulse>,
+    /// Held while a batch is put together or split. Whoever finds data in transit waits here.
+    pub(crate) assembly: Mutex<()>,
+    /// Held while unused room is called back.
+    recalling: Mutex<()>,
+    pub(crate) callbacks: Callbacks<K, V>,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) room: Room,
+    pub(crate) life: Life,
+    /// Guards those who wait for flushes at this moment.
+    pub(crate) waiters: Mutex<Vec<WaiterRef>>,
+    /// Guards what shutdown hands back and nobody has fetched yet.
+    pub(crate) undelivered: Mutex<Vec<Undelivered<K, V>>>,
+    pub(crate) counters: Counters,
+    /// No handle is left that could be told anything. Relaxed: set before the doorbell's lock.
+    pub(crate) orphaned: AtomicBool,
+    pub(crate) hibernating: AtomicBool,
+    pub(crate) workers: AtomicUsize,
+}
+
+/// Statistics that belong to no partition. All relaxed: nothing is ordered by them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rejected: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) overdue: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) returned: AtomicU64,
+}
+
+/// A place in the table: the partition, and the hash within it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    pub(crate) partition: usize,
+    pub(crate) hash: u32,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        hasher: S,
+        callbacks: Callbacks<K, V>,
+        instance: u64,
+    ) -> Self {
+        let timing = Timing { interval: config.interval, jitter: config.jitter };
+        let seed = config.seed.unwrap_or(instance);
+        let shards = (0..config.partitions).map(|partition| {
+            let random = SmallRng::seed_from_u64(seed.wrapping_add(partition as u64));
+            CachePadded::new(Mutex::new(Shard::new(partition as u32, timing, config.flush_at, random)))
+        });
+        Core {
+            shards: shards.collect(),
+            pool: Pool::new(config.max_keys, config.max_weight, config.partitions),
+            flights: Mutex::new(Flights::new()),
+            pulse: Mutex::new(Pulse::new(SmallRng::seed_from_u64(!seed))),
+            assembly: Mutex::new(()),
+            recalling: Mutex::new(()),
+            doorbell: Doorbell::new(),
+            room: Room::new(),
+            life: Life::new(),
+            waiters: Mutex::new(Vec::new()),
+            undelivered: Mutex::new(Vec::new()),
+            counters: Counters::default(),
+            orphaned: AtomicBool::new(false),
+            hibernating: AtomicBool::new(false),
+            workers: AtomicUsize::new(0),
+            config,
+            clock,
+            instance,
+            #[cfg(feature = "test-util")]
+            inline: false,
+            hasher,
+            callbacks,
+        }
+    }
+
+    /// Hashes once: the high half chooses the partition, the low half the place in it.
+    #[inline]
+    pub(crate) fn spot<Q: ?Sized + Hash>(&self, key: &Q) -> Spot {
+        let hash = self.hasher.hash_one(key);
+        let partition = ((hash >> 32) * self.shards.len() as u64) >> 32;
+        Spot { partition: partition as usize, hash: hash as u32 }
+    }
+
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Mutex<Partition<K, V>>> {
+        self.shards.iter().map(|shard| &**shard)
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.shards.len()
+    }
+
+    #[inline]
+    pub(crate) fn shard(&self, partition: usize) -> MutexGuard<'_, Partition<K, V>> {
+        self.shards[partition].lock()
+    }
+
+    /// Inserts, or says why not and gives back what it was given.
+    #[inline]
+    pub(crate) fn insert<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        let mut shard = self.shard(spot.partition);
+        match shard.insert(spot.hash, probe, item, self) {
+            Ok(Inserted::Absorbed) => Ok(()),
+            Ok(inserted) => {
+                drop(shard);
+                self.follow_up(inserted);
+                Ok(())
+            }
+            Err(refused) => self.insert_with_more_room(spot, shard, refused),
+        }
+    }
+
+    pub(crate) fn follow_up(&self, inserted: Inserted) {
+        match inserted {
+            Inserted::Absorbed => {}
+            Inserted::Armed(tick) => self.doorbell.wake_by(tick),
+            Inserted::Due => self.doorbell.ring(),
+        }
+    }
+
+    #[cold]
+    fn insert_with_more_room<'a, P: Probe<K>>(
+        &'a self,
+        spot: Spot,
+        mut shard: MutexGuard<'a, Partition<K, V>>,
+        mut refused: Refused<P, V::Item>,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        let mut recalled = false;
+        loop {
+            let Refused { probe, item, why } = refused;
+            let Refusal::Short(need) = why else { return Err((InsertErrorKind::Closed, probe, item)) };
+            if !self.pool.could_hold(need) {
+                return Err((InsertErrorKind::TooHeavy, probe, item));
+            }
+            if let Some(room) = self.pool.draw(need) {
+                shard.grant(room);
+            } else if recalled {
+                return Err((InsertErrorKind::Full, probe, item));
+            } else {
+                drop(shard);
+                self.recall_room();
+                recalled = true;
+                shard = self.shard(spot.partition);
+            }
+            match shard.insert(spot.hash, probe, item, self) {
+                Ok(inserted) => {
+                    let surplus = if self.pool.is_tight() { shard.recall() } else { Need::default() };
+                    drop(shard);
+                    self.give_room(surplus);
+                    self.follow_up(inserted);
+                    return Ok(());
+                }
+                Err(again) => refused = again,
+            }
+        }
+    }
+
+    /// Calls back the room that partitions have drawn and do not use. When the pool is tight there
+    /// is none.
+    fn recall_room(&self) {
+        let _recalling = self.recalling.lock();
+        if self.pool.is_tight() {
+            return;
+        }
+        self.pool.tighten();
+        for shard in self.shards() {
+            let unused = shard.lock().recall();
+            self.give_room(unused);
+        }
+    }
+
+    pub(crate) fn give_room(&self, room: Need) {
+        if room != Need::default() {
+            self.pool.give(room);
+            self.room.wake_all();
+        }
+    }
+
+    /// Inserts by the overflow policy.
+    #[inline]
+    pub(crate) fn insert_or_overflow<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        match self.insert(spot, probe, item) {
+            Ok(()) => Ok(()),
+            Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    #[cold]
+    fn overflow<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        match self.config.overflow {
+            Overflow::Shed => {
+                self.counters.shed.fetch_add(1, Ordering::Relaxed);
+                self.callbacks.observe(|observer| observer.shed(&self.config.name));
+                self.callbacks.handle_shed(probe.into_key(), V::start(item));
+                Ok(())
+            }
+            Overflow::Reject => Err((InsertErrorKind::Full, probe, item)),
+            _ if context::in_callback_of(self.instance) => Err((InsertErrorKind::Full, probe, item)),
+            Overflow::Block { timeout } => self.insert_when_roomy(spot, probe, item, timeout, false),
+            Overflow::FlushOldest { timeout } => self.insert_when_roomy(spot, probe, item, timeout, true),
+        }
+    }
+
+    /// Waits for room, and makes some if `hasten`.
+    fn insert_when_roomy<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        mut probe: P,
+        mut item: V::Item,
+        timeout: Duration,
+        hasten: bool,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        let deadline = self.clock.now().saturating_add(timeout);
+        loop {
+            let place = self.room.enter();
+            match self.insert(spot, probe, item) {
+                Err((InsertErrorKind::Full, refused_probe, refused_item)) => {
+                    (probe, item) = (refused_probe, refused_item);
+                }
+                settled => return settled,
+            }
+            if self.clock.now() >= deadline {
+                return Err((InsertErrorKind::TimedOut, probe, item));
+            }
+            if hasten {
+                self.hasten();
+            }
+            self.wait_or_pass_time(deadline, || place.wait(&self.clock, deadline));
+        }
+    }
+
+    /// Makes a batch of the generations with the nearest deadlines due.
+    fn hasten(&self) {
+        let mut nearest: Vec<_> = (0..self.partitions())
+            .filter_map(|partition| Some((self.shard(partition).nearest_deadline()?, partition)))
+            .collect();
+        nearest.sort_unstable();
+        let share = self.config.max_batch_keys.div_ceil(self.partitions()).min(Self::HOLD);
+        let mut left = self.config.max_batch_keys;
+        for (_, partition) in nearest {
+            left = left.saturating_sub(self.shard(partition).hasten(share.min(left)));
+        }
+        self.doorbell.ring();
+    }
+
+    /// Waits by `block`; without threads, does what is due or lets time pass instead.
+    pub(crate) fn wait_or_pass_time(&self, deadline: Duration, block: impl FnOnce()) {
+        #[cfg(feature = "test-util")]
+        if self.inline {
+            return self.pass_time(deadline);
+        }
+        let _ = deadline;
+        block();
+    }
+
+    /// Carries out what settling generations set free or in motion. Called without any lock.
+    pub(crate) fn follow_settlement(
+        &self,
+        settlement: Settlement<K, WaiterRef>,
+        failure: Option<&FlushFailure>,
+    ) {
+        self.give_room(settlement.freed);
+        if settlement.due {
+            self.doorbell.ring();
+        }
+        if let Some(tick) = settlement.armed {
+            self.doorbell.wake_by(tick);
+        }
+        settlement.reached.iter().for_each(|waiter| waiter.reach(failure));
+    }
+
+    /// How many keys are handled at most while a partition's lock is held.
+    pub(crate) const HOLD: usize = 256;
+}
+
+impl<K: Hash, V, S: BuildHasher> Host<K> for Core<K, V, S> {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn hash(&self, key: &K) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+}
+
+impl<K, V, S> Core<K, V, S> {
+    pub(crate) fn now_tick(&self) -> tick::Tick {
+        tick::floor(self.clock.now())
+    }
+}

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::engine::tick::Tick;
+
+/// What the scheduler sleeps on, and what wakes it.
+///
+/// No wake-up is lost: before it looks at the partitions the scheduler sets `planned` to
+/// [`Doorbell::ALWAYS`]. Whoever arms something does so under a partition's lock and reads `planned`
+/// afterwards. Either the scheduler looks at that partition later and sees it, or the partition's
+/// lock orders the scheduler's store before the read and the bell is rung, or the read sees the new
+/// plan and compares with that.
+#[derive(Debug)]
+pub(crate) struct Doorbell {
+    /// Guards whether the bell has been rung since the scheduler last woke up.
+    rung: Mutex<bool>,
+    changed: Condvar,
+    /// When the scheduler will wake up by itself. Relaxed: ordered by the partitions' locks.
+    planned: AtomicU64,
+}
+
+impl Doorbell {
+    /// The scheduler is awake, or asleep without an end: ring for everything.
+    pub(crate) const ALWAYS: Tick = Tick::MAX;
+
+    pub(crate) fn new() -> Self {
+        Doorbell { rung: Mutex::new(false), changed: Condvar::new(), planned: AtomicU64::new(Self::ALWAYS) }
+    }
+
+    pub(crate) fn ring(&self) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            *rung = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Sees to it that the scheduler looks at the partitions at `tick` or before.
+    pub(crate) fn wake_by(&self, tick: Tick) {
+        if tick < self.planned.load(Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    pub(crate) fn plan(&self, tick: Tick) {
+        self.planned.store(tick, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "test-util")]
+    pub(crate) fn planned(&self) -> Option<Tick> {
+        Some(self.planned.load(Ordering::Relaxed)).filter(|&tick| tick != Self::ALWAYS)
+    }
+
+    /// Sleeps until the bell rings or `until` comes.
+    pub(crate) fn sleep(&self, clock: &Clock, until: Option<Duration>) {
+        let mut rung = self.rung.lock();
+        while !*rung && until.is_none_or(|until| clock.now() < until) {
+            clock.wait(&self.changed, &mut rung, until);
+        }
+        *rung = false;
+    }
+}

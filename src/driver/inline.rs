@@ -1,0 +1,65 @@
+//! The inline driver: no threads. Work is done inside [`ManualClock::advance`] and inside calls that
+//! wait, on the caller's thread.
+//!
+//! [`ManualClock::advance`]: crate::ManualClock::advance
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use super::clock::{Clock, Listener};
+use super::context;
+use super::core::{Core, Key};
+use super::doorbell::Doorbell;
+use crate::aggregate::Aggregate;
+use crate::engine::tick;
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// Does all that is due. Says whether a callback was called.
+    fn pump(&self) -> bool {
+        let mut worked = false;
+        if context::in_any_callback() {
+            return worked;
+        }
+        loop {
+            let step = self.step();
+            self.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
+            if step.jobs.is_empty() {
+                return worked;
+            }
+            worked = true;
+            step.jobs.into_iter().for_each(|sequence| self.run(sequence));
+        }
+    }
+
+    /// Stands in for waiting: does what is due, or else lets time pass until something is.
+    pub(crate) fn pass_time(&self, deadline: Duration) {
+        if self.pump() {
+            return;
+        }
+        let Clock::Manual(clock) = &self.clock else { return };
+        let now = clock.now();
+        let next = self.planned().map_or(deadline, |next| next.min(deadline));
+        clock.advance(next.saturating_sub(now));
+    }
+
+    fn planned(&self) -> Option<Duration> {
+        self.doorbell.planned().map(tick::to_duration)
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync> Listener for Core<K, V, S> {
+    fn next_event(&self) -> Option<Duration> {
+        if self.inline { self.planned() } else { None }
+    }
+
+    fn time_moved(&self) {
+        if self.inline {
+            self.pump();
+        }
+        self.doorbell.ring();
+        self.room.wake_all();
+        self.life.nudge();
+        let waiters = self.waiters.lock().clone();
+        waiters.iter().for_each(|waiter| waiter.nudge());
+    }
+}

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::sync::{Condvar, Mutex};
+
+/// The stages of a buffer's life, in this order and never back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Takes inserts.
+    Open,
+    /// Somebody is closing the partitions one by one.
+    Closing,
+    /// No insert can get in any more; what is there is being flushed.
+    Draining,
+    /// Nothing is in here any more, or what is left has been put aside as undelivered.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Guards the phase and the deadline that goes with it.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When draining ends; the earliest that anybody asked for.
+    deadline: Option<Duration>,
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Life { state: Mutex::new(State { phase: Phase::Open, deadline: None }), changed: Condvar::new() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.lock().phase
+    }
+
+    /// When draining has to end.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.state.lock().deadline
+    }
+
+    /// Asks for the end by `deadline`. True for the one caller that has to close the partitions.
+    pub(crate) fn begin_closing(&self, deadline: Duration) -> bool {
+        let mut state = self.state.lock();
+        state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        let first = state.phase == Phase::Open;
+        if first {
+            state.phase = Phase::Closing;
+        }
+        first
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut state = self.state.lock();
+        state.phase = state.phase.max(phase);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the buffer is closed, or until `deadline`.
+    pub(crate) fn wait_closed(&self, clock: &Clock, deadline: Duration) {
+        let mut state = self.state.lock();
+        while state.phase < Phase::Closed && clock.now() < deadline {
+            clock.wait(&self.changed, &mut state, Some(deadline));
+        }
+    }
+
+    /// Waits while another caller closes the partitions, which takes no time to speak of.
+    pub(crate) fn wait_gate_closed(&self) {
+        let mut state = self.state.lock();
+        while state.phase == Phase::Closing {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    #[cfg(feature = "test-util")]
+    pub(crate) fn nudge(&self) {
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+}

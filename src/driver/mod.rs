@@ -1,0 +1,20 @@
+//! The drivers: they hold the locks, read the clock, own the threads, and are the only callers of
+//! user code. `core` and what it uses know nothing of threads; `threads` and `inline` wait and call.
+
+pub(crate) mod clock;
+pub(crate) mod complete;
+pub(crate) mod context;
+pub(crate) mod core;
+pub(crate) mod doorbell;
+#[cfg(feature = "test-util")]
+pub(crate) mod inline;
+pub(crate) mod life;
+pub(crate) mod pool;
+pub(crate) mod read;
+pub(crate) mod room;
+pub(crate) mod schedule;
+pub(crate) mod shutdown;
+pub(crate) mod sink;
+pub(crate) mod sync;
+pub(crate) mod threads;
+pub(crate) mod waiter;

@@ -1,0 +1,195 @@
+use std::hash::Hash;
+
+use hashbrown::Equivalent;
+
+use super::super::tick::{self, Tick};
+use super::{Generation, Host, Pending, Shard, spread};
+use crate::aggregate::Aggregate;
+use crate::batch::FlushReason;
+
+/// A key to look for, which can become one to keep.
+pub(crate) trait Probe<K> {
+    fn matches(&self, key: &K) -> bool;
+    fn into_key(self) -> K;
+}
+
+/// A key by value.
+pub(crate) struct Owned<K>(pub(crate) K);
+
+impl<K: Eq> Probe<K> for Owned<K> {
+    fn matches(&self, key: &K) -> bool {
+        self.0 == *key
+    }
+
+    fn into_key(self) -> K {
+        self.0
+    }
+}
+
+impl<K, Q: ?Sized + Equivalent<K> + ToOwned<Owned = K>> Probe<K> for &Q {
+    fn matches(&self, key: &K) -> bool {
+        self.equivalent(key)
+    }
+
+    fn into_key(self) -> K {
+        self.to_owned()
+    }
+}
+
+/// What an accepted insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// Joined a generation that was there.
+    Absorbed,
+    /// Started a generation that is due at this tick.
+    Armed(Tick),
+    /// Made a generation due now.
+    Due,
+}
+
+/// Room that an insert needs, or that the pool gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Need {
+    pub(crate) keys: u64,
+    pub(crate) weight: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Closed,
+    /// The shard's credit does not cover this.
+    Short(Need),
+}
+
+/// A refused insert gives back what it was given.
+pub(crate) struct Refused<P, I> {
+    pub(crate) probe: P,
+    pub(crate) item: I,
+    pub(crate) why: Refusal,
+}
+
+/// Settles the weight of an aggregate on what it really became, even if `absorb` panics.
+struct Weighing<'a, V: Aggregate> {
+    data: &'a mut V,
+    before: u64,
+    credit: &'a mut u64,
+}
+
+impl<V: Aggregate> Drop for Weighing<'_, V> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.credit = (*self.credit + self.before).saturating_sub(self.data.weight());
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
+    /// Adds an item to its key's generation, or starts one.
+    #[inline]
+    pub(crate) fn insert<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        item: V::Item,
+        host: &impl Host<K>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        if !self.open {
+            return Err(Refused { probe, item, why: Refusal::Closed });
+        }
+        let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
+            return self.start(hash, probe, item, host);
+        };
+        if pending.count == u32::MAX || !pending.data.accepts(&item) {
+            return self.close_and_start(hash, probe, item, host);
+        }
+        let growth = pending.data.growth(&item);
+        if growth > self.weight_credit {
+            let why = Refusal::Short(Need { keys: 0, weight: growth });
+            return Err(Refused { probe, item, why });
+        }
+        let before = pending.data.weight();
+        Weighing { data: &mut pending.data, before, credit: &mut self.weight_credit }.data.absorb(item);
+        pending.count += 1;
+        self.accepted += 1;
+        self.pending_inserts += 1;
+        if pending.count != self.flush_at {
+            return Ok(Inserted::Absorbed);
+        }
+        let timer = pending.timer;
+        Ok(self.reached_size(timer))
+    }
+
+    #[cold]
+    fn reached_size(&mut self, timer: u32) -> Inserted {
+        if self.cold.timers.request(timer, FlushReason::Size) { Inserted::Due } else { Inserted::Absorbed }
+    }
+
+    /// The first insert of a generation.
+    fn start<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        item: V::Item,
+        host: &impl Host<K>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        let cold = &mut *self.cold;
+        let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
+        let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
+        if need.keys > cold.key_credit || need.weight > self.weight_credit {
+            return Err(Refused { probe, item, why: Refusal::Short(need) });
+        }
+        let data = V::start(item);
+        self.weight_credit = self.weight_credit.saturating_sub(data.weight());
+        cold.key_credit -= need.keys;
+        cold.tally.keys += need.keys;
+        if let Some(flying) = flying {
+            flying.rejoined = true;
+        }
+        let now = host.now();
+        let deadline = cold.timing.deadline(now, &mut cold.random);
+        let timer = cold.timers.arm(hash, tick::floor(now), deadline);
+        let pending = Pending { key: probe.into_key(), data, count: 1, timer };
+        self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
+        self.accepted += 1;
+        self.pending_inserts += 1;
+        if self.flush_at == 1 {
+            cold.timers.queue(timer, FlushReason::Size);
+            return Ok(Inserted::Due);
+        }
+        Ok(Inserted::Armed(deadline))
+    }
+
+    /// The generation cannot absorb the item: it is set aside to be flushed first, and the item
+    /// starts the next one.
+    #[cold]
+    fn close_and_start<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        item: V::Item,
+        host: &impl Host<K>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        let weight = V::start_weight(&item);
+        if weight > self.weight_credit {
+            return Err(Refused { probe, item, why: Refusal::Short(Need { keys: 0, weight }) });
+        }
+        let cold = &mut *self.cold;
+        let data = V::start(item);
+        self.weight_credit = self.weight_credit.saturating_sub(data.weight());
+        let pending = self
+            .pending
+            .find_mut(spread(hash), |pending| probe.matches(&pending.key))
+            .expect("the caller has found it");
+        let older = Generation {
+            data: std::mem::replace(&mut pending.data, data),
+            count: std::mem::replace(&mut pending.count, 1),
+        };
+        cold.closed.push_back(&pending.key, older);
+        let timer = pending.timer;
+        let deadline = cold.timing.deadline(host.now(), &mut cold.random);
+        self.accepted += 1;
+        self.pending_inserts += 1;
+        let inserted = self.reached_size(timer);
+        self.cold.timers.set_deadline(timer, deadline);
+        Ok(inserted)
+    }
+}

@@ -1,0 +1,217 @@
+//! One partition: the table of pending generations, what is in flight, and their schedule.
+//!
+//! A generation is where it stands:
+//!
+//! | it is in | because | it leaves when |
+//! |---|---|---|
+//! | `pending`, timer armed | it absorbs inserts until its deadline | due: timer queued |
+//! | `pending`, timer queued | it is due; still absorbs | taken: to `flying`; key still flying: timer parked |
+//! | `pending`, timer parked | due, but the key's previous generation is in flight | that one settles: timer queued |
+//! | `closed` | it could absorb no more while its key had to wait | taken, oldest first, before the pending one |
+//! | `flying` | the driver has its data in a batch | settled or requeued by the driver |
+//!
+//! So that an insert touches little memory, a pending generation is kept inside its table bucket;
+//! everything else that belongs to it is in its timer.
+
+mod closed;
+mod insert;
+mod read;
+mod settle;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::tick::{self, Tick};
+use super::timers::{Expired, Timers};
+use super::watch::Watches;
+use crate::stats::Stats;
+use closed::{Closed, Generation};
+
+pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused};
+pub(crate) use read::InFlight;
+pub(crate) use settle::{Settled, Settlement, Ticket};
+
+/// What a shard asks of its host while it inserts.
+pub(crate) trait Host<K> {
+    /// The time; asked only when a generation starts.
+    fn now(&self) -> Duration;
+    /// The key's hash; asked only when the table grows.
+    fn hash(&self, key: &K) -> u32;
+}
+
+/// When a generation is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) interval: Duration,
+    pub(crate) jitter: Duration,
+}
+
+impl Timing {
+    /// First insert + interval + uniform(0..=jitter).
+    fn deadline(&self, now: Duration, random: &mut SmallRng) -> Tick {
+        let jitter = match self.jitter.as_nanos() {
+            0 => 0,
+            nanos => random.random_range(0..=u64::try_from(nanos).unwrap_or(u64::MAX)),
+        };
+        tick::ceil(now + self.interval + Duration::from_nanos(jitter))
+    }
+}
+
+#[derive(Debug)]
+struct Pending<K, V> {
+    key: K,
+    data: V,
+    count: u32,
+    timer: u32,
+}
+
+/// Marks that a generation of `key` is in the driver's hands.
+#[derive(Debug)]
+struct Flying<K> {
+    key: K,
+    hash: u32,
+    batch: u64,
+    index: u32,
+    count: u32,
+    /// Whether `pending` holds a newer generation of this key.
+    rejoined: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shard<K, V, T> {
+    pending: HashTable<Pending<K, V>>,
+    accepted: u64,
+    pending_inserts: u64,
+    /// Weight that may be used without asking the pool.
+    weight_credit: u64,
+    flush_at: u32,
+    open: bool,
+    cold: Box<Cold<K, V, T>>,
+}
+
+#[derive(Debug)]
+struct Cold<K, V, T> {
+    timers: Timers,
+    flying: HashTable<Flying<K>>,
+    closed: Closed<K, V>,
+    /// Keys that may be added without asking the pool.
+    key_credit: u64,
+    /// All weight drawn from the pool and not given back, used or not.
+    weight_granted: u64,
+    tally: Tally,
+    watches: Watches<K, T>,
+    timing: Timing,
+    random: SmallRng,
+    partition: u32,
+}
+
+/// What became of accepted inserts.
+#[derive(Debug, Default)]
+struct Tally {
+    keys: u64,
+    in_flight: u64,
+    undelivered: u64,
+    flushed: u64,
+    gave_up: u64,
+    removed: u64,
+    returned: u64,
+}
+
+/// The hash that the table sees, from the 32 bits that are kept of a key's hash.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+impl<K, V, T> Shard<K, V, T> {
+    pub(crate) fn new(partition: u32, timing: Timing, flush_at: Option<u32>, random: SmallRng) -> Self {
+        Shard {
+            pending: HashTable::new(),
+            accepted: 0,
+            pending_inserts: 0,
+            weight_credit: 0,
+            flush_at: flush_at.unwrap_or(u32::MAX),
+            open: true,
+            cold: Box::new(Cold {
+                timers: Timers::default(),
+                flying: HashTable::new(),
+                closed: Closed::default(),
+                key_credit: 0,
+                weight_granted: 0,
+                tally: Tally::default(),
+                watches: Watches::default(),
+                timing,
+                random,
+                partition,
+            }),
+        }
+    }
+
+    /// Refuses inserts from now on.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether it holds no data at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.cold.flying.is_empty()
+    }
+
+    /// Queues what is due at `now`, at most `budget` timers in one call.
+    pub(crate) fn expire(&mut self, now: Tick, budget: usize) -> Expired {
+        self.cold.timers.expire(now, budget)
+    }
+
+    /// Whether something is waiting to be taken.
+    pub(crate) fn has_due(&self) -> bool {
+        self.cold.timers.first_due().is_some()
+    }
+
+    /// Gives memory back if nothing is held.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.pending = HashTable::new();
+            self.cold.flying = HashTable::new();
+            self.cold.closed = Closed::default();
+            self.cold.timers.shrink();
+        }
+    }
+
+    /// Adds room drawn from the pool.
+    pub(crate) fn grant(&mut self, room: Need) {
+        self.cold.key_credit += room.keys;
+        self.cold.weight_granted += room.weight;
+        self.weight_credit += room.weight;
+    }
+
+    /// Gives up the room that is not in use.
+    pub(crate) fn recall(&mut self) -> Need {
+        let weight = std::mem::take(&mut self.weight_credit);
+        self.cold.weight_granted -= weight;
+        Need { keys: std::mem::take(&mut self.cold.key_credit), weight }
+    }
+
+    /// Adds this partition's counters to `stats`.
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        let tally = &self.cold.tally;
+        stats.accepted += self.accepted;
+        stats.pending += self.pending_inserts;
+        stats.in_flight += tally.in_flight;
+        stats.undelivered += tally.undelivered;
+        stats.flushed += tally.flushed;
+        stats.gave_up += tally.gave_up;
+        stats.removed += tally.removed;
+        stats.returned += tally.returned;
+        stats.keys += tally.keys;
+        stats.weight += self.cold.weight_granted - self.weight_credit;
+    }
+}

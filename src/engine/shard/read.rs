@@ -1,0 +1,68 @@
+use std::hash::Hash;
+
+use super::{Shard, spread};
+
+/// Where a key's data in flight is: at `index` of `batch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub(crate) batch: u64,
+    pub(crate) index: u32,
+    pub(crate) count: u64,
+}
+
+impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
+    /// How many inserts of a key are pending.
+    pub(crate) fn pending_count(&self, hash: u32, matches: impl Fn(&K) -> bool) -> u64 {
+        let Some(pending) = self.pending.find(spread(hash), |pending| matches(&pending.key)) else {
+            return 0;
+        };
+        let closed = self.cold.closed.of(&pending.key).map(|older| u64::from(older.count)).sum::<u64>();
+        closed + u64::from(pending.count)
+    }
+
+    /// Copies of a key's pending data, oldest first; the last one is still absorbing.
+    pub(crate) fn pending_data(&self, hash: u32, matches: impl Fn(&K) -> bool) -> Vec<V>
+    where
+        V: Clone,
+    {
+        let Some(pending) = self.pending.find(spread(hash), |pending| matches(&pending.key)) else {
+            return Vec::new();
+        };
+        let closed = self.cold.closed.of(&pending.key).map(|older| &older.data);
+        closed.chain([&pending.data]).cloned().collect()
+    }
+
+    pub(crate) fn in_flight(&self, hash: u32, matches: impl Fn(&K) -> bool) -> Option<InFlight> {
+        let flying = self.cold.flying.find(spread(hash), |flying| matches(&flying.key))?;
+        Some(InFlight { batch: flying.batch, index: flying.index, count: u64::from(flying.count) })
+    }
+
+    pub(crate) fn contains(&self, hash: u32, matches: impl Fn(&K) -> bool) -> bool {
+        self.pending.find(spread(hash), |pending| matches(&pending.key)).is_some()
+            || self.cold.flying.find(spread(hash), |flying| matches(&flying.key)).is_some()
+    }
+
+    /// The keys with a timer among the next `count` places from `from`, and where to go on.
+    pub(crate) fn some_keys(&self, from: usize, count: usize, keys: &mut Vec<K>) -> Option<usize>
+    where
+        K: Eq,
+    {
+        let (timers, next) = self.cold.timers.scan(from, count);
+        keys.extend(timers.map(|timer| self.key_at(timer).clone()));
+        next
+    }
+
+    /// The keys that are in flight and have no pending data.
+    pub(crate) fn flying_keys(&self, keys: &mut Vec<K>) {
+        keys.extend(
+            self.cold.flying.iter().filter(|flying| !flying.rejoined).map(|flying| flying.key.clone()),
+        );
+    }
+
+    /// The key that a live timer belongs to.
+    pub(super) fn key_at(&self, timer: u32) -> &K {
+        let hash = spread(self.cold.timers.hash(timer));
+        let pending = self.pending.find(hash, |pending| pending.timer == timer);
+        &pending.unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation")).key
+    }
+}

@@ -1,0 +1,256 @@
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::super::tick::{self, Tick};
+use super::super::timers::State;
+use super::insert::Need;
+use super::{Flying, Generation, Pending, Shard, spread};
+use crate::aggregate::Aggregate;
+use crate::batch::{Entry, FlushReason};
+
+/// How a flying generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// The sink has it.
+    Flushed,
+    /// `handle_error` has dealt with it.
+    GaveUp,
+    /// It is returned to the caller of `shutdown`.
+    Returned,
+    /// Nobody took it: the driver keeps it until shutdown. Its room stays in use.
+    Kept,
+}
+
+/// What settling one generation set free or in motion.
+#[derive(Debug)]
+pub(crate) struct Settlement<K, T> {
+    /// Room to give back to the pool.
+    pub(crate) freed: Need,
+    /// The key's newer generation was waiting and is due now.
+    pub(crate) due: bool,
+    /// A generation was armed for this tick.
+    pub(crate) armed: Option<Tick>,
+    /// Those who waited for this.
+    pub(crate) reached: Vec<T>,
+    /// Handed out so that they are dropped outside the lock.
+    pub(crate) keys: Vec<K>,
+}
+
+impl<K, T> Default for Settlement<K, T> {
+    fn default() -> Self {
+        Settlement { freed: Need::default(), due: false, armed: None, reached: Vec::new(), keys: Vec::new() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
+    /// Ends the flight of the entry that `ticket` stands for and adds what this sets free or in
+    /// motion to `settlement`. False if it is no longer in flight: shutdown has returned it.
+    pub(crate) fn settle(
+        &mut self,
+        ticket: &Ticket,
+        how: Settled,
+        settlement: &mut Settlement<K, T>,
+    ) -> bool {
+        let Some(flying) = self.land(ticket) else { return false };
+        settlement.reached.append(&mut self.reached(&flying.key));
+        let tally = &mut self.cold.tally;
+        match how {
+            Settled::Kept => tally.undelivered += ticket.count,
+            Settled::Flushed => tally.flushed += ticket.count,
+            Settled::GaveUp => tally.gave_up += ticket.count,
+            Settled::Returned => tally.returned += ticket.count,
+        }
+        if how != Settled::Kept {
+            tally.in_flight -= ticket.count;
+            settlement.freed.weight += self.free_weight(ticket.weight);
+        }
+        if flying.rejoined {
+            settlement.due |= self.unpark(&flying);
+        } else if how != Settled::Kept {
+            settlement.freed.keys += self.free_key();
+        }
+        settlement.keys.push(flying.key);
+        true
+    }
+
+    /// Ends the flight by putting data back before newer data of its key, due no earlier than an
+    /// interval from `now`. `data` is what the handler made of the entry's data.
+    pub(crate) fn requeue(
+        &mut self,
+        ticket: &Ticket,
+        data: V,
+        now: Duration,
+        make_hash: impl Fn(&K) -> u32,
+    ) -> Option<Settlement<K, T>> {
+        let flying = self.land(ticket)?;
+        let reached = self.reached(&flying.key);
+        let cold = &mut *self.cold;
+        cold.tally.in_flight -= ticket.count;
+        self.pending_inserts += ticket.count;
+        let deadline = cold.timing.deadline(now, &mut cold.random);
+        let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
+        let weight_now = data.weight();
+        let merged_away = if flying.rejoined {
+            self.put_before(&flying, Generation { data, count }, deadline)
+        } else {
+            let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline);
+            let pending = Pending { key: flying.key.clone(), data, count, timer };
+            let hash = spread(flying.hash);
+            self.pending.insert_unique(hash, pending, |other| spread(make_hash(&other.key)));
+            0
+        };
+        let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);
+        let freed = Need { keys: 0, weight: self.free_weight(surplus) };
+        Some(Settlement { freed, armed: Some(deadline), reached, keys: vec![flying.key], due: false })
+    }
+
+    /// Merges `older` with the pending generation of its key, or has it flushed first. Returns by
+    /// how much the two weigh less together.
+    fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Tick) -> u64 {
+        let pending = self
+            .pending
+            .find_mut(spread(flying.hash), |pending| pending.key == flying.key)
+            .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
+        self.cold.timers.rearm(pending.timer, deadline);
+        let count = pending.count.checked_add(older.count);
+        // Closed generations stand between this one and the pending one.
+        let merges = !self.cold.closed.contains(&flying.key) && older.data.accepts_merge(&pending.data);
+        let (Some(count), true) = (count, merges) else {
+            self.cold.closed.push_front(&flying.key, older);
+            return 0;
+        };
+        let apart = older.data.weight() + pending.data.weight();
+        let newer = std::mem::replace(&mut pending.data, older.data);
+        pending.count = count;
+        pending.data.merge(newer);
+        apart.saturating_sub(pending.data.weight())
+    }
+
+    /// Gives the entry at `index` of `batch` a new place, because its batch is split.
+    pub(crate) fn rebook(&mut self, hash: u32, from: (u64, u32), to: (u64, u32)) {
+        let flying = self.cold.flying.find_mut(spread(hash), |flying| (flying.batch, flying.index) == from);
+        if let Some(flying) = flying {
+            (flying.batch, flying.index) = to;
+        }
+    }
+
+    /// Takes back the oldest data of a key that is not in flight.
+    pub(crate) fn remove(
+        &mut self,
+        hash: u32,
+        matches: impl Fn(&K) -> bool,
+    ) -> Option<(V, Settlement<K, T>)> {
+        let found = self.pending.find_entry(spread(hash), |pending| matches(&pending.key)).ok()?;
+        let timer = found.get().timer;
+        let older = self.cold.closed.pop_front(&found.get().key);
+        let mut settlement = Settlement::default();
+        let (key, data, count) = match older {
+            Some(older) => (found.get().key.clone(), older.data, older.count),
+            None => {
+                let (pending, _) = found.remove();
+                self.cold.timers.cancel(timer);
+                let flying = self.cold.flying.find_mut(spread(hash), |flying| flying.key == pending.key);
+                match flying {
+                    Some(flying) => flying.rejoined = false,
+                    None => settlement.freed.keys = self.free_key(),
+                }
+                (pending.key, pending.data, pending.count)
+            }
+        };
+        self.pending_inserts -= u64::from(count);
+        self.cold.tally.removed += u64::from(count);
+        settlement.freed.weight = self.free_weight(data.weight());
+        settlement.reached = self.reached(&key);
+        settlement.keys.push(key);
+        Some((data, settlement))
+    }
+
+    /// Empties the table for shutdown: hands out every pending generation, oldest first per key.
+    pub(crate) fn abandon(&mut self) -> Vec<Entry<K, V>> {
+        let cold = &mut *self.cold;
+        let mut left = Vec::with_capacity(self.pending.len());
+        for pending in self.pending.drain() {
+            let hash = cold.timers.hash(pending.timer);
+            cold.timers.cancel(pending.timer);
+            let flying = cold.flying.find_mut(spread(hash), |flying| flying.key == pending.key);
+            match flying {
+                Some(flying) => flying.rejoined = false,
+                None => cold.tally.keys -= 1,
+            }
+            let mut entry = |key: K, data: V, count: u32| {
+                let (count, weight) = (u64::from(count), data.weight());
+                self.pending_inserts -= count;
+                cold.tally.returned += count;
+                cold.weight_granted = cold.weight_granted.saturating_sub(weight);
+                let reason = FlushReason::Shutdown;
+                left.push(Entry { key, data, count, weight, reason, hash, partition: cold.partition });
+            };
+            while let Some(older) = cold.closed.pop_front(&pending.key) {
+                entry(pending.key.clone(), older.data, older.count);
+            }
+            entry(pending.key, pending.data, pending.count);
+        }
+        left
+    }
+
+    /// Undelivered data is returned by shutdown.
+    pub(crate) fn return_kept(&mut self, count: u64, weight: u64) {
+        let tally = &mut self.cold.tally;
+        tally.undelivered -= count;
+        tally.in_flight -= count;
+        tally.returned += count;
+        self.free_weight(weight);
+    }
+
+    fn land(&mut self, ticket: &Ticket) -> Option<Flying<K>> {
+        let place = |flying: &Flying<K>| flying.batch == ticket.batch && flying.index == ticket.index;
+        let found = self.cold.flying.find_entry(spread(ticket.hash), place).ok()?;
+        Some(found.remove().0)
+    }
+
+    fn reached(&mut self, key: &K) -> Vec<T> {
+        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key) }
+    }
+
+    fn unpark(&mut self, flying: &Flying<K>) -> bool {
+        let pending = self
+            .pending
+            .find(spread(flying.hash), |pending| pending.key == flying.key)
+            .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
+        match self.cold.timers.state(pending.timer) {
+            State::Parked(reason) => self.cold.timers.queue(pending.timer, reason),
+            _ => false,
+        }
+    }
+
+    fn free_weight(&mut self, weight: u64) -> u64 {
+        let unused = self.weight_credit;
+        let freed = weight.min(self.cold.weight_granted.saturating_sub(unused));
+        self.cold.weight_granted -= freed;
+        freed
+    }
+
+    fn free_key(&mut self) -> u64 {
+        self.cold.tally.keys -= 1;
+        1
+    }
+}
+
+/// What is left of an entry whose data has been handed to `handle_error`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    pub(crate) partition: u32,
+    pub(crate) hash: u32,
+    pub(crate) batch: u64,
+    pub(crate) index: u32,
+    pub(crate) count: u64,
+    pub(crate) weight: u64,
+}
+
+impl<K, V> Entry<K, V> {
+    /// The entry's place, for when it has been given away.
+    pub(crate) fn ticket(&self, batch: u64, index: u32) -> Ticket {
+        let Entry { partition, hash, count, weight, .. } = *self;
+        Ticket { partition, hash, batch, index, count, weight }
+    }
+}

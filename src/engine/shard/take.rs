@@ -1,0 +1,154 @@
+use std::hash::Hash;
+
+use super::super::tick::Tick;
+use super::{Flying, Shard, spread};
+use crate::aggregate::Aggregate;
+use crate::batch::{Entry, FlushReason};
+
+/// What a request to flush found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Request {
+    /// Something became due.
+    pub(crate) due: bool,
+    /// Generations that have to be settled before all of it is out.
+    pub(crate) outstanding: u32,
+}
+
+impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
+    /// Moves due generations out of the table and into `batch`, at most `limit` looks at the due
+    /// queue in one call. Says whether more is due.
+    pub(crate) fn take(
+        &mut self,
+        now: Tick,
+        limit: usize,
+        batch: u64,
+        entries: &mut Vec<Entry<K, V>>,
+    ) -> bool {
+        for _ in 0..limit {
+            let Some((timer, reason)) = self.cold.timers.first_due() else { return false };
+            self.take_one(timer, reason, now, batch, entries);
+        }
+        self.has_due()
+    }
+
+    fn take_one(
+        &mut self,
+        timer: u32,
+        reason: FlushReason,
+        now: Tick,
+        batch: u64,
+        entries: &mut Vec<Entry<K, V>>,
+    ) {
+        let cold = &mut *self.cold;
+        let hash = cold.timers.hash(timer);
+        let found = self
+            .pending
+            .find_entry(spread(hash), |pending| pending.timer == timer)
+            .unwrap_or_else(|_| unreachable!("every live timer belongs to a pending generation"));
+        let key = &found.get().key;
+        if cold.flying.find(spread(hash), |flying| flying.key == *key).is_some() {
+            cold.timers.park(timer, reason);
+            return;
+        }
+        let flying_key = key.clone();
+        let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
+            Some(older) => {
+                if cold.closed.contains(key) {
+                    cold.timers.park(timer, reason);
+                } else {
+                    // The pending one was not asked for: it keeps its own deadline.
+                    let deadline = cold.timers.deadline(timer).max(now);
+                    cold.timers.rearm(timer, deadline);
+                }
+                (key.clone(), older.data, older.count, true)
+            }
+            None => {
+                let (pending, _) = found.remove();
+                cold.timers.cancel(timer);
+                (pending.key, pending.data, pending.count, false)
+            }
+        };
+        let index = entries.len() as u32;
+        let flying = Flying { key: flying_key, hash, batch, index, count, rejoined };
+        cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
+        let count = u64::from(count);
+        self.pending_inserts -= count;
+        cold.tally.in_flight += count;
+        let weight = data.weight();
+        entries.push(Entry { key, data, count, weight, reason, hash, partition: cold.partition });
+    }
+
+    /// Makes a key's data due now, whatever its deadline. `waiter` is told of each generation of it
+    /// that gets settled.
+    pub(crate) fn request(
+        &mut self,
+        hash: u32,
+        matches: impl Fn(&K) -> bool,
+        reason: FlushReason,
+        waiter: Option<&T>,
+    ) -> Request {
+        let pending = self.pending.find(spread(hash), |pending| matches(&pending.key));
+        let flying = self.cold.flying.find(spread(hash), |flying| matches(&flying.key));
+        let Some(key) = pending.map(|pending| &pending.key).or(flying.map(|flying| &flying.key)) else {
+            return Request::default();
+        };
+        let closed = self.cold.closed.len_of(key);
+        let outstanding = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
+        if let Some(waiter) = waiter {
+            self.cold.watches.add(waiter, key.clone(), outstanding);
+        }
+        let due = pending.is_some_and(|pending| self.cold.timers.request(pending.timer, reason));
+        Request { due, outstanding }
+    }
+
+    /// Does what [`request`](Self::request) does for all keys that have a timer among the next
+    /// `count` places from `from`; returns where to go on.
+    pub(crate) fn request_some(
+        &mut self,
+        from: usize,
+        count: usize,
+        reason: FlushReason,
+        waiter: Option<&T>,
+    ) -> (Request, Option<usize>) {
+        let (timers, next) = self.cold.timers.scan(from, count);
+        let timers: Vec<u32> = timers.collect();
+        let mut all = Request::default();
+        for timer in timers {
+            if waiter.is_some() {
+                let key = self.key_at(timer).clone();
+                let one = self.request(self.cold.timers.hash(timer), |other| *other == key, reason, waiter);
+                all.due |= one.due;
+                all.outstanding += one.outstanding;
+            } else {
+                all.due |= self.cold.timers.request(timer, reason);
+            }
+        }
+        (all, next)
+    }
+
+    /// Lets `waiter` wait for every key that is in flight and has no newer data; those that have
+    /// are met by [`request_some`](Self::request_some).
+    pub(crate) fn watch_flying(&mut self, waiter: &T) -> u32 {
+        let cold = &mut *self.cold;
+        let alone = cold.flying.iter().filter(|flying| !flying.rejoined);
+        alone.map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).count() as u32
+    }
+
+    pub(crate) fn forget_waiter(&mut self, waiter: &T) {
+        self.cold.watches.forget(waiter);
+    }
+
+    /// The nearest deadline of an armed timer, to the accuracy of the wheel.
+    pub(crate) fn nearest_deadline(&mut self) -> Option<Tick> {
+        let timer = self.cold.timers.nearest()?;
+        Some(self.cold.timers.deadline(timer))
+    }
+
+    /// Makes the `count` generations with the nearest deadlines due now.
+    pub(crate) fn hasten(&mut self, count: usize) -> usize {
+        let hastened = (0..count).map_while(|_| {
+            self.cold.timers.nearest().map(|timer| self.cold.timers.queue(timer, FlushReason::Pressure))
+        });
+        hastened.count()
+    }
+}

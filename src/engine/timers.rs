@@ -1,0 +1,433 @@
+//! The schedule of one partition: a hierarchical timing wheel and the queue of what is due.
+//!
+//! Hashed hierarchical wheels: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987.
+//! Inert: the host says what time it is, and gets back when to come again. Timers live in one slab
+//! and are chained by index, so arming and cancelling are O(1) and a cancelled timer leaves nothing
+//! behind. Every bucket is a ring through a sentinel node, so a timer can be unlinked without
+//! knowing which ring it is in.
+
+use super::tick::Tick;
+use crate::batch::FlushReason;
+
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+const LEVELS: usize = 5;
+/// Ring of the timers that are due, in the order in which they fell due.
+const DUE: u32 = (LEVELS * SLOTS) as u32;
+const SENTINELS: usize = LEVELS * SLOTS + 1;
+/// How far ahead a timer can be placed without meeting the current bucket of the top level again.
+const REACH: Tick = ((SLOTS as Tick) - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
+const NIL: u32 = u32::MAX;
+
+/// Where a timer stands. The ring that it is in follows from this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not in use; linked in the free list.
+    Free,
+    /// In the wheel until its tick. To `Queued` when the tick comes or a flush is asked for.
+    Armed,
+    /// In the due queue. To `Parked` or free when it is taken.
+    Queued(FlushReason),
+    /// In no ring: due, but the key's previous generation is still in flight. To `Queued` when
+    /// that one is settled.
+    Parked(FlushReason),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    /// Low bits of the tick; the wheel's own time completes them.
+    tick: u32,
+    hash: u32,
+    prev: u32,
+    next: u32,
+    state: State,
+}
+
+/// What [`Timers::expire`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The budget ran out first; call again.
+    More,
+    /// All that is due is queued. Come back at this tick, if any.
+    Until(Option<Tick>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    /// Sentinels first, then timers. Empty until the first timer is armed.
+    nodes: Vec<Node>,
+    /// Which buckets of a level may be non-empty.
+    occupied: [u64; LEVELS],
+    /// All timers of earlier ticks have left the wheel.
+    elapsed: Tick,
+    free: u32,
+    live: usize,
+}
+
+impl Timers {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Gives all memory back if no timer is live.
+    pub(crate) fn shrink(&mut self) {
+        if self.live == 0 {
+            *self = Timers { elapsed: self.elapsed, ..Timers::default() };
+        }
+    }
+
+    pub(crate) fn hash(&self, timer: u32) -> u32 {
+        self.nodes[timer as usize].hash
+    }
+
+    pub(crate) fn state(&self, timer: u32) -> State {
+        self.nodes[timer as usize].state
+    }
+
+    /// The timer's deadline.
+    pub(crate) fn deadline(&self, timer: u32) -> Tick {
+        self.widen(self.nodes[timer as usize].tick)
+    }
+
+    /// The timers in use among the next `count` slab places from `from`, and where to go on.
+    /// Timers armed meanwhile may be missed.
+    pub(crate) fn scan(&self, from: usize, count: usize) -> (impl Iterator<Item = u32> + '_, Option<usize>) {
+        let start = (SENTINELS + from).min(self.nodes.len());
+        let end = (start + count).min(self.nodes.len());
+        let live = (start..end).filter(|&index| self.nodes[index].state != State::Free);
+        let next = (end < self.nodes.len()).then(|| end - SENTINELS);
+        (live.map(|index| index as u32), next)
+    }
+
+    /// Adds a timer that fires at `tick`, no earlier.
+    pub(crate) fn arm(&mut self, hash: u32, now: Tick, tick: Tick) -> u32 {
+        if self.live == 0 {
+            self.elapsed = self.elapsed.max(now);
+        }
+        let timer = self.allocate(hash);
+        self.live += 1;
+        self.set_armed(timer, tick);
+        timer
+    }
+
+    /// Moves a timer to a new tick, whatever its state.
+    pub(crate) fn rearm(&mut self, timer: u32, tick: Tick) {
+        self.unlink(timer);
+        self.set_armed(timer, tick);
+    }
+
+    /// Makes an armed or parked timer due now; its deadline stays on record. A queued one keeps
+    /// its place. Says whether something changed.
+    pub(crate) fn queue(&mut self, timer: u32, reason: FlushReason) -> bool {
+        if let State::Queued(_) = self.state(timer) {
+            return false;
+        }
+        self.unlink(timer);
+        self.nodes[timer as usize].state = State::Queued(reason);
+        self.push_back(DUE, timer);
+        true
+    }
+
+    /// Asks for a flush: as [`queue`](Self::queue), but a parked timer goes on waiting its turn.
+    pub(crate) fn request(&mut self, timer: u32, reason: FlushReason) -> bool {
+        self.state(timer) == State::Armed && self.queue(timer, reason)
+    }
+
+    /// Changes the deadline on record without touching the ring that the timer is in; for timers
+    /// that are due.
+    pub(crate) fn set_deadline(&mut self, timer: u32, tick: Tick) {
+        self.nodes[timer as usize].tick = tick as u32;
+    }
+
+    /// Takes a timer out of its ring until the key's flight is settled.
+    pub(crate) fn park(&mut self, timer: u32, reason: FlushReason) {
+        self.unlink(timer);
+        self.nodes[timer as usize].state = State::Parked(reason);
+    }
+
+    pub(crate) fn cancel(&mut self, timer: u32) {
+        self.unlink(timer);
+        let node = &mut self.nodes[timer as usize];
+        node.state = State::Free;
+        node.next = self.free;
+        self.free = timer;
+        self.live -= 1;
+    }
+
+    /// The timer that has been due longest, and why. It stays in the queue.
+    pub(crate) fn first_due(&self) -> Option<(u32, FlushReason)> {
+        let first = self.nodes.get(DUE as usize)?.next;
+        match self.nodes[first as usize].state {
+            State::Queued(reason) if first != DUE => Some((first, reason)),
+            _ => None,
+        }
+    }
+
+    /// Queues what is due at `now`, at most `budget` moves of timers in one call.
+    pub(crate) fn expire(&mut self, now: Tick, mut budget: usize) -> Expired {
+        loop {
+            let Some((bucket, start)) = self.next_bucket() else {
+                self.elapsed = self.elapsed.max(now);
+                return Expired::Until(None);
+            };
+            if start > now {
+                self.elapsed = self.elapsed.max(now);
+                return Expired::Until(Some(start));
+            }
+            self.elapsed = self.elapsed.max(start);
+            if budget == 0 {
+                return Expired::More;
+            }
+            budget -= 1;
+            let timer = self.nodes[bucket].next;
+            let tick = self.deadline(timer);
+            if tick <= now {
+                self.queue(timer, FlushReason::Deadline);
+            } else {
+                self.rearm(timer, tick);
+            }
+        }
+    }
+
+    /// The armed timer with the nearest deadline, to the accuracy of its bucket: the buckets grow
+    /// with the distance, and within one the timer armed first comes first.
+    pub(crate) fn nearest(&mut self) -> Option<u32> {
+        let (bucket, _) = self.next_bucket()?;
+        Some(self.nodes[bucket].next)
+    }
+
+    /// The earliest bucket that holds a timer, and the tick at which it begins.
+    fn next_bucket(&mut self) -> Option<(usize, Tick)> {
+        loop {
+            let (bucket, start) = self.next_occupied()?;
+            if self.nodes[bucket].next as usize != bucket {
+                return Some((bucket, start));
+            }
+            // Its timers have been moved or cancelled since.
+            self.occupied[bucket / SLOTS] &= !(1 << (bucket % SLOTS));
+        }
+    }
+
+    fn next_occupied(&self) -> Option<(usize, Tick)> {
+        let mut earliest = None;
+        for (level, &occupied) in self.occupied.iter().enumerate() {
+            if occupied == 0 {
+                continue;
+            }
+            let shift = SLOT_BITS * level as u32;
+            let current = self.elapsed >> shift;
+            let distance = occupied.rotate_right((current % SLOTS as Tick) as u32).trailing_zeros();
+            let position = current + Tick::from(distance);
+            let start = position << shift;
+            if earliest.is_none_or(|(_, best)| start < best) {
+                earliest = Some((level * SLOTS + (position % SLOTS as Tick) as usize, start));
+            }
+        }
+        earliest
+    }
+
+    fn set_armed(&mut self, timer: u32, tick: Tick) {
+        let node = &mut self.nodes[timer as usize];
+        node.tick = tick as u32;
+        node.state = State::Armed;
+        // A tick in the past goes to the bucket that is looked at next.
+        let tick = tick.clamp(self.elapsed, self.elapsed + REACH);
+        let level = level_of(self.elapsed, tick);
+        let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
+        self.occupied[level] |= 1 << slot;
+        self.push_back((level * SLOTS + slot) as u32, timer);
+    }
+
+    /// Completes a stored tick: at most 2^31 ms before or after the wheel's own time.
+    fn widen(&self, tick: u32) -> Tick {
+        let ahead = tick.wrapping_sub(self.elapsed as u32).cast_signed();
+        self.elapsed.saturating_add_signed(i64::from(ahead))
+    }
+
+    fn allocate(&mut self, hash: u32) -> u32 {
+        if self.nodes.is_empty() {
+            self.nodes.extend((0..SENTINELS as u32).map(Node::alone));
+            self.free = NIL;
+        }
+        let index = self.free;
+        if index == NIL {
+            let index = self.nodes.len() as u32;
+            self.nodes.push(Node { hash, ..Node::alone(index) });
+            return index;
+        }
+        self.free = self.nodes[index as usize].next;
+        self.nodes[index as usize] = Node { hash, ..Node::alone(index) };
+        index
+    }
+
+    fn push_back(&mut self, ring: u32, timer: u32) {
+        let last = self.nodes[ring as usize].prev;
+        self.nodes[timer as usize].prev = last;
+        self.nodes[timer as usize].next = ring;
+        self.nodes[last as usize].next = timer;
+        self.nodes[ring as usize].prev = timer;
+    }
+
+    fn unlink(&mut self, timer: u32) {
+        let Node { prev, next, .. } = self.nodes[timer as usize];
+        self.nodes[prev as usize].next = next;
+        self.nodes[next as usize].prev = prev;
+        self.nodes[timer as usize].prev = timer;
+        self.nodes[timer as usize].next = timer;
+    }
+}
+
+impl Node {
+    fn alone(index: u32) -> Node {
+        Node { tick: 0, hash: 0, prev: index, next: index, state: State::Free }
+    }
+}
+
+/// The level on which two ticks first differ.
+fn level_of(elapsed: Tick, tick: Tick) -> usize {
+    let differing = (elapsed ^ tick) | (SLOTS as Tick - 1);
+    let top_bit = Tick::BITS - 1 - differing.leading_zeros();
+    ((top_bit / SLOT_BITS) as usize).min(LEVELS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn due(timers: &mut Timers) -> Vec<u32> {
+        let mut hashes = Vec::new();
+        while let Some((timer, _)) = timers.first_due() {
+            hashes.push(timers.hash(timer));
+            timers.cancel(timer);
+        }
+        hashes
+    }
+
+    fn expire_all(timers: &mut Timers, now: Tick) -> Option<Tick> {
+        loop {
+            if let Expired::Until(next) = timers.expire(now, 3) {
+                return next;
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_armed_for_now_or_the_past_fires_at_the_next_look() {
+        let mut timers = Timers::default();
+        timers.arm(1, 100, 100);
+        timers.arm(2, 100, 40);
+        assert_eq!(expire_all(&mut timers, 100), None);
+        assert_eq!(due(&mut timers), [1, 2]);
+    }
+
+    #[test]
+    fn twenty_identical_deadlines_all_fire_in_order() {
+        let mut timers = Timers::default();
+        for hash in 0..20 {
+            timers.arm(hash, 0, 5_000);
+        }
+        let next = expire_all(&mut timers, 4_999).expect("armed");
+        assert!(next <= 5_000);
+        assert_eq!(due(&mut timers), []);
+        expire_all(&mut timers, 5_000);
+        assert_eq!(due(&mut timers), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_longest_delay_survives_every_alignment() {
+        let longest = crate::engine::tick::floor(crate::engine::tick::MAX_DELAY);
+        for start in [0, 1, (1 << 30) - 1, u64::from(u32::MAX) - 5, 1 << 33] {
+            let mut timers = Timers::default();
+            timers.arm(7, start, start + longest);
+            let mut now = start;
+            while let Some(next) = expire_all(&mut timers, now) {
+                assert!(next > now && next <= start + longest);
+                assert_eq!(due(&mut timers), []);
+                now = next;
+            }
+            assert_eq!((now, due(&mut timers)), (start + longest, vec![7]));
+        }
+    }
+
+    #[test]
+    fn an_empty_wheel_gives_its_memory_back() {
+        let mut timers = Timers::default();
+        let timer = timers.arm(1, 0, 10);
+        timers.shrink();
+        assert_eq!(timers.len(), 1);
+        timers.cancel(timer);
+        timers.shrink();
+        assert_eq!(timers.nodes.capacity(), 0);
+        timers.arm(2, 20, 30);
+        expire_all(&mut timers, 30);
+        assert_eq!(due(&mut timers), [2]);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Arm(u64),
+        Cancel(usize),
+        Rearm(usize, u64),
+        Advance(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let delay = prop_oneof![0..100_u64, 0..10_000_u64, 0..1_000_000_000_u64];
+        let step = prop_oneof![
+            4 => delay.clone().prop_map(Step::Arm),
+            1 => any::<usize>().prop_map(Step::Cancel),
+            1 => (any::<usize>(), delay.clone()).prop_map(|(which, delay)| Step::Rearm(which, delay)),
+            3 => delay.prop_map(Step::Advance),
+        ];
+        prop::collection::vec(step, 1..80)
+    }
+
+    proptest! {
+        /// The wheel fires exactly what an ordered map would, never early, and says truthfully
+        /// when to come again.
+        #[test]
+        fn fires_what_an_ordered_map_would(start in 0..(1_u64 << 34), steps in steps()) {
+            let mut timers = Timers::default();
+            let mut model: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+            let (mut now, mut label) = (start, 0);
+            for step in steps {
+                match step {
+                    Step::Arm(delay) => {
+                        label += 1;
+                        model.insert(label, (timers.arm(label, now, now + delay), now + delay));
+                    }
+                    Step::Cancel(which) if !model.is_empty() => {
+                        let label = *model.keys().nth(which % model.len()).expect("in range");
+                        timers.cancel(model.remove(&label).expect("known").0);
+                    }
+                    Step::Rearm(which, delay) if !model.is_empty() => {
+                        let place = which % model.len();
+                        let (timer, tick) = model.values_mut().nth(place).expect("in range");
+                        *tick = now + delay;
+                        timers.rearm(*timer, now + delay);
+                    }
+                    Step::Advance(delay) => now += delay,
+                    Step::Cancel(_) | Step::Rearm(..) => {}
+                }
+                let next = expire_all(&mut timers, now);
+                let mut fired = due(&mut timers);
+                fired.sort_unstable();
+                let expected: Vec<u32> =
+                    model.iter().filter(|(_, (_, tick))| *tick <= now).map(|(label, _)| *label).collect();
+                prop_assert_eq!(&fired, &expected);
+                model.retain(|_, (_, tick)| *tick > now);
+                let earliest = model.values().map(|(_, tick)| *tick).min();
+                prop_assert_eq!(next.is_some(), earliest.is_some());
+                if let (Some(next), Some(earliest)) = (next, earliest) {
+                    prop_assert!(now < next && next <= earliest);
+                }
+                prop_assert_eq!(timers.len(), model.len());
+            }
+        }
+    }
+}

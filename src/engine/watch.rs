@@ -1,0 +1,85 @@
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Who waits for which keys of a partition. `T` stands for the one who waits.
+#[derive(Debug)]
+pub(crate) struct Watches<K, T> {
+    watches: Vec<Watch<K, T>>,
+}
+
+#[derive(Debug)]
+struct Watch<K, T> {
+    /// How many generations of a key have still to be settled, oldest first.
+    outstanding: HashMap<K, u32>,
+    waiter: T,
+}
+
+impl<K, T> Default for Watches<K, T> {
+    fn default() -> Self {
+        Watches { watches: Vec::new() }
+    }
+}
+
+impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watches.is_empty()
+    }
+
+    /// Lets `waiter` wait for `generations` of `key`, in addition to what it waits for already.
+    pub(crate) fn add(&mut self, waiter: &T, key: K, generations: u32) {
+        let place = self.watches.iter().position(|watch| watch.waiter == *waiter).unwrap_or_else(|| {
+            self.watches.push(Watch { outstanding: HashMap::new(), waiter: waiter.clone() });
+            self.watches.len() - 1
+        });
+        self.watches[place].outstanding.insert(key, generations);
+    }
+
+    /// A generation of `key` is settled: returns those who waited for it, once each.
+    pub(crate) fn settled(&mut self, key: &K) -> Vec<T> {
+        let mut reached = Vec::new();
+        self.watches.retain_mut(|watch| {
+            if let Some(left) = watch.outstanding.get_mut(key) {
+                reached.push(watch.waiter.clone());
+                *left -= 1;
+                if *left == 0 {
+                    watch.outstanding.remove(key);
+                }
+            }
+            !watch.outstanding.is_empty()
+        });
+        reached
+    }
+
+    /// Forgets a waiter that has stopped waiting.
+    pub(crate) fn forget(&mut self, waiter: &T) {
+        self.watches.retain(|watch| watch.waiter != *waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reaches_each_waiter_once_per_generation_and_then_forgets_it() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 2);
+        watches.add(&1, "b", 1);
+        watches.add(&2, "a", 1);
+        assert_eq!(watches.settled(&"a"), [1, 2]);
+        assert_eq!(watches.settled(&"a"), [1]);
+        assert_eq!(watches.settled(&"a"), []);
+        assert!(!watches.is_empty());
+        assert_eq!(watches.settled(&"b"), [1]);
+        assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn a_waiter_that_gave_up_leaves_no_trace() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 1);
+        watches.forget(&1);
+        assert!(watches.is_empty());
+        assert_eq!(watches.settled(&"a"), []);
+    }
+}

@@ -1,0 +1,152 @@
+//! One error type per operation; what was rejected comes back inside.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::failure::FlushFailure;
+use crate::undelivered::Undelivered;
+
+/// An insert was refused. What was to be inserted is inside, untouched.
+#[derive(Error)]
+#[error("insert refused: {kind}")]
+#[non_exhaustive]
+pub struct InsertError<T> {
+    /// Why.
+    pub kind: InsertErrorKind,
+    /// What was refused: key and item, or the item alone where the key was borrowed.
+    pub rejected: T,
+}
+
+impl<T> InsertError<T> {
+    pub(crate) fn new(kind: InsertErrorKind, rejected: T) -> Self {
+        InsertError { kind, rejected }
+    }
+
+    /// Takes back what was refused.
+    pub fn into_rejected(self) -> T {
+        self.rejected
+    }
+}
+
+impl<T> fmt::Debug for InsertError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InsertError").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Why an insert was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum InsertErrorKind {
+    /// The buffer has been shut down.
+    #[error("the buffer is closed")]
+    Closed,
+    /// The bound on keys or on weight is reached.
+    #[error("the buffer is full")]
+    Full,
+    /// The bound is reached and no room appeared within the overflow policy's timeout.
+    #[error("the buffer is full and no room appeared in time")]
+    TimedOut,
+    /// The item alone weighs more than the buffer may ever hold.
+    #[error("the item alone is heavier than max_weight")]
+    TooHeavy,
+}
+
+/// Some items of a bulk insert were refused; all others are in.
+#[derive(Error)]
+#[error("{} of {} items refused: {kind}", rejected.len(), rejected.len() + accepted)]
+#[non_exhaustive]
+pub struct InsertManyError<K, I> {
+    /// Why the first refused item was refused.
+    pub kind: InsertErrorKind,
+    /// How many items are in.
+    pub accepted: usize,
+    /// The refused items, in their order.
+    pub rejected: Vec<(K, I)>,
+}
+
+impl<K, I> fmt::Debug for InsertManyError<K, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InsertManyError")
+            .field("kind", &self.kind)
+            .field("accepted", &self.accepted)
+            .field("rejected", &self.rejected.len())
+            .finish()
+    }
+}
+
+/// Waiting for a flush did not end in success.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum FlushWaitError {
+    /// The sink failed for good. For `flush_all_and_wait`, the first of the failures.
+    #[error("the flush failed")]
+    Failed(#[source] FlushFailure),
+    /// The flush was not over in time; it goes on.
+    #[error("the flush was not over within {0:?}")]
+    TimedOut(Duration),
+    /// The buffer was shut down before the data was delivered.
+    #[error("the buffer was closed before the flush was over")]
+    Closed,
+    /// Called from inside one of this buffer's own callbacks, where it would wait for itself.
+    #[error("called from a callback of the same buffer, it would wait for itself")]
+    WouldDeadlock,
+}
+
+/// Shutting down did not deliver everything, or could not be waited for.
+#[non_exhaustive]
+#[derive(Error)]
+pub enum ShutdownError<K, V> {
+    /// The deadline came first, or a sink's error handling failed. What is left is inside.
+    #[error("{} keys with {} inserts were not delivered", keys.len(), inserts)]
+    Undelivered {
+        /// Every key and its data. Empty if another caller of `shutdown` has received it.
+        keys: Vec<Undelivered<K, V>>,
+        /// How many inserts were left undelivered in all, those given to other callers included.
+        inserts: u64,
+    },
+    /// Called from inside one of this buffer's own callbacks, where it would wait for itself. The
+    /// buffer is closed to inserts and drains by itself.
+    #[error("called from a callback of the same buffer, it would wait for itself")]
+    WouldDeadlock,
+}
+
+impl<K, V> ShutdownError<K, V> {
+    /// What was not delivered.
+    pub fn into_undelivered(self) -> Vec<Undelivered<K, V>> {
+        match self {
+            ShutdownError::Undelivered { keys, .. } => keys,
+            ShutdownError::WouldDeadlock => Vec::new(),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for ShutdownError<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShutdownError::Undelivered { keys, inserts } => {
+                f.debug_struct("Undelivered").field("keys", &keys.len()).field("inserts", inserts).finish()
+            }
+            ShutdownError::WouldDeadlock => f.write_str("WouldDeadlock"),
+        }
+    }
+}
+
+/// A setting that `start` refuses; names the option.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The option has a value that cannot work.
+    #[error("`{option}` {problem}")]
+    Invalid {
+        /// The builder method.
+        option: &'static str,
+        /// What is wrong with its value.
+        problem: &'static str,
+    },
+    /// The scheduler's thread could not be started.
+    #[error("could not start the scheduler thread")]
+    Thread(#[source] std::io::Error),
+}

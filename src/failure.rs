@@ -1,0 +1,164 @@
+//! How a flush failed: what a sink returns, and what the buffer makes of it.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::batch::FlushBatch;
+
+/// What is known about the effect of a failed flush. Decides what may be done with its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It may have been applied or not (a lost answer, a timeout). The identical content is sent
+    /// again under the same id, never split and never merged with newer data.
+    Unknown,
+    /// Nothing of it was applied (the transaction was rolled back, the connection refused). A batch
+    /// of several keys is halved for the next attempt, so that a poison key ends up alone.
+    NotApplied,
+    /// Trying again is of no use. Goes to `handle_error` at once.
+    Fatal,
+}
+
+/// What [`handle_flush_batch`](crate::DataBuffer::handle_flush_batch) returns when it fails.
+///
+/// Any error turns into [`FlushError::unknown`] by `?` or `into()`: the safe assumption.
+#[derive(Debug)]
+pub struct FlushError<E> {
+    pub(crate) scope: Scope<E>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Scope<E> {
+    Batch(Outcome, E),
+    Keys(Vec<KeyFailure<E>>),
+}
+
+impl<E> FlushError<E> {
+    /// The whole batch failed, and whether it was applied is not known.
+    pub fn unknown(error: E) -> Self {
+        FlushError { scope: Scope::Batch(Outcome::Unknown, error) }
+    }
+
+    /// The whole batch failed and provably nothing of it was applied.
+    pub fn not_applied(error: E) -> Self {
+        FlushError { scope: Scope::Batch(Outcome::NotApplied, error) }
+    }
+
+    /// The whole batch failed and is not worth another attempt.
+    pub fn fatal(error: E) -> Self {
+        FlushError { scope: Scope::Batch(Outcome::Fatal, error) }
+    }
+
+    /// Only these entries failed; all others are done.
+    ///
+    /// Each failed entry goes on alone, under a new id, by its own outcome. An index outside the
+    /// batch or named twice is a bug of the sink: the whole batch then counts as failed with an
+    /// unknown outcome. An empty list is success.
+    pub fn keys(failures: impl IntoIterator<Item = KeyFailure<E>>) -> Self {
+        FlushError { scope: Scope::Keys(failures.into_iter().collect()) }
+    }
+}
+
+impl<E> From<E> for FlushError<E> {
+    fn from(error: E) -> Self {
+        FlushError::unknown(error)
+    }
+}
+
+/// One entry's failure inside [`FlushError::keys`].
+#[derive(Debug)]
+pub struct KeyFailure<E> {
+    pub(crate) index: usize,
+    pub(crate) outcome: Outcome,
+    pub(crate) cause: KeyCause<E>,
+}
+
+#[derive(Debug)]
+pub(crate) enum KeyCause<E> {
+    Error(E),
+    Panicked(FlushFailure),
+}
+
+impl<E> KeyFailure<E> {
+    /// The entry at `index` of [`FlushBatch::entries`] failed in this way.
+    pub fn new(index: usize, outcome: Outcome, error: E) -> Self {
+        KeyFailure { index, outcome, cause: KeyCause::Error(error) }
+    }
+}
+
+/// Why a flush failed, as told to `handle_error`, to observers and to those who wait for it.
+///
+/// Cheap to clone. [`source`](Error::source) gives the sink's own error.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum FlushFailure {
+    /// The sink returned this error.
+    Error(Arc<dyn Error + Send + Sync>),
+    /// The callback panicked with this message.
+    Panicked(Arc<str>),
+    /// The sink's answer made no sense; the text says what was wrong with it.
+    Misreported(Arc<str>),
+}
+
+impl fmt::Display for FlushFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushFailure::Error(error) => write!(f, "{error}"),
+            FlushFailure::Panicked(message) => write!(f, "the callback panicked: {message}"),
+            FlushFailure::Misreported(what) => write!(f, "the sink misreported its failure: {what}"),
+        }
+    }
+}
+
+impl Error for FlushFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            FlushFailure::Error(error) => Some(error.as_ref()),
+            FlushFailure::Panicked(_) | FlushFailure::Misreported(_) => None,
+        }
+    }
+}
+
+impl FlushFailure {
+    pub(crate) fn from_error<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
+        FlushFailure::Error(Arc::from(error.into()))
+    }
+
+    pub(crate) fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("(no message)");
+        FlushFailure::Panicked(message.into())
+    }
+}
+
+/// Runs a callback of the user and turns a panic into a failure.
+pub(crate) fn contained<T>(callback: impl FnOnce() -> T) -> Result<T, FlushFailure> {
+    catch_unwind(AssertUnwindSafe(callback)).map_err(|payload| {
+        let failure = FlushFailure::from_panic(payload.as_ref());
+        // A payload whose destructor panics must not take the worker with it.
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
+        failure
+    })
+}
+
+/// Flushes key by key: one key's error or panic is its own and the others go on.
+pub(crate) fn flush_each<K, V, E>(
+    batch: &FlushBatch<K, V>,
+    flush: impl Fn(&K, &V) -> Result<(), E>,
+) -> Result<(), FlushError<E>> {
+    let mut failures = Vec::new();
+    for (index, entry) in batch.entries().iter().enumerate() {
+        let cause = match contained(|| flush(entry.key(), entry.data())) {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => KeyCause::Error(error),
+            Err(panic) => KeyCause::Panicked(panic),
+        };
+        failures.push(KeyFailure { index, outcome: Outcome::Unknown, cause });
+    }
+    if failures.is_empty() { Ok(()) } else { Err(FlushError::keys(failures)) }
+}

@@ -1,0 +1,63 @@
+/// A snapshot of a buffer's counters, in inserts unless a field says otherwise.
+///
+/// Each partition is read under its lock, so at every instant
+///
+/// ```text
+/// accepted = flushed + gave_up + removed + returned + pending + in_flight
+/// ```
+///
+/// holds exactly (see [`balance`](Self::balance)). `rejected` and `shed` were never accepted and
+/// stand apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Taken in.
+    pub accepted: u64,
+    /// Acknowledged by the sink.
+    pub flushed: u64,
+    /// Handed to `handle_error` for good.
+    pub gave_up: u64,
+    /// Taken back with `remove`.
+    pub removed: u64,
+    /// Returned by `shutdown`, or left over when the last handle was dropped.
+    pub returned: u64,
+    /// In the table.
+    pub pending: u64,
+    /// Taken from the table and not acknowledged: being flushed, waiting for a retry, or undelivered.
+    pub in_flight: u64,
+    /// The part of `in_flight` that `handle_error` panicked on; `shutdown` returns it.
+    pub undelivered: u64,
+    /// Refused with an error.
+    pub rejected: u64,
+    /// Turned away under [`Overflow::Shed`](crate::Overflow::Shed).
+    pub shed: u64,
+    /// Different keys that hold data, in flight included.
+    pub keys: u64,
+    /// What their data weighs, in flight included.
+    pub weight: u64,
+    /// Batches handed to the sink, attempts counted one by one.
+    pub flushes: u64,
+    /// Attempts that failed, wholly or for some keys.
+    pub failures: u64,
+    /// Attempts that were scheduled again.
+    pub retries: u64,
+    /// Attempts that ran longer than `flush_timeout`.
+    pub overdue: u64,
+    /// Callbacks of the sink or of an observer that panicked.
+    pub panics: u64,
+    /// Callbacks that came back after `shutdown` had given their data away.
+    pub late: u64,
+    /// Callback threads alive.
+    pub workers: u64,
+    /// Whether the buffer is at rest: no wake-ups, no workers, memory given back.
+    pub hibernating: bool,
+}
+
+impl Stats {
+    /// `accepted` less everything that became of it: always 0. The law of conservation, as a number
+    /// to watch.
+    pub fn balance(&self) -> i128 {
+        let spent = [self.flushed, self.gave_up, self.removed, self.returned, self.pending, self.in_flight];
+        i128::from(self.accepted) - spent.iter().map(|&inserts| i128::from(inserts)).sum::<i128>()
+    }
+}

@@ -1,0 +1,73 @@
+use std::borrow::ToOwned;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::Equivalent;
+
+use crate::aggregate::{Addend, Sum};
+use crate::buffer::Buffer;
+use crate::builder::RandomState;
+use crate::driver::core::Key;
+use crate::error::InsertError;
+
+/// A buffer that keeps one total per key: a [`Buffer`] of [`Sum`]s, with methods that speak of
+/// numbers.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, DataBuffer, Sum, SummingBuffer};
+///
+/// struct Totals;
+/// impl DataBuffer<String, Sum<i64>> for Totals {
+///     type Error = std::io::Error;
+///     fn handle_flush(&self, page: &String, total: &Sum<i64>) -> Result<(), Self::Error> {
+///         println!("update pages set views = views + {} where page = '{page}'", total.0);
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let counters: SummingBuffer<String, i64> = Buffer::builder().start(Totals)?;
+/// counters.add("page-7", 2)?; // borrowed key: allocates only when the key is new
+/// counters.increment("page-7")?;
+/// assert_eq!(counters.total("page-7"), Some(3));
+/// counters.shutdown(Duration::from_secs(10))?;
+/// # Ok(())
+/// # }
+/// ```
+pub type SummingBuffer<K, T, S = RandomState> = Buffer<K, Sum<T>, S>;
+
+impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
+    /// Adds `amount` to the key's total.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffer::insert`]; the amount is inside.
+    #[inline]
+    pub fn add<Q>(&self, key: &Q, amount: T) -> Result<(), InsertError<T>>
+    where
+        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+    {
+        self.insert_ref(key, amount)
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffer::insert`].
+    #[inline]
+    pub fn increment<Q>(&self, key: &Q) -> Result<(), InsertError<T>>
+    where
+        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+    {
+        self.add(key, T::ONE)
+    }
+
+    /// What the buffer holds of the key, pending and in flight together; zero if nothing.
+    /// [`peek`](Self::peek) tells the two apart. `None` if the sum does not fit into `T`.
+    pub fn total<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<T> {
+        let held = self.peek(key);
+        let mut amounts = held.iter().map(|sum| sum.0);
+        amounts.try_fold(T::ZERO, T::checked_add)
+    }
+}
