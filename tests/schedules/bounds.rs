@@ -144,7 +144,12 @@ impl DataBuffer<u8, Heap> for Scales {
 }
 
 /// `before` is in, then all of `items` are inserted at once, each in its own partition.
-fn crowd(max_weight: u64, before: u64, items: [u64; 3], check: impl Fn(usize) + Send + Sync + Copy + 'static) {
+fn crowd(
+    max_weight: u64,
+    before: u64,
+    items: [u64; 3],
+    check: impl Fn(usize) + Send + Sync + Copy + 'static,
+) {
     explore(move || {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
         let buffer: Buffer<u8, Heap, Keyed> = Buffer::builder()

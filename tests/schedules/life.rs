@@ -1,7 +1,7 @@
 //! Dangers of ending: shutdown, drop, and callbacks that reach back into their own buffer.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shuttle::thread;
@@ -176,8 +176,11 @@ fn a_callback_that_drops_the_last_handle_does_not_wait_for_itself() {
     });
 }
 
-/// Calls everything that a callback may call.
+/// Calls everything that a callback may call; not for ever, since its inserts are flushed too.
 fn reenter(buffer: &Lists) {
+    if buffer.stats().accepted > 6 {
+        return;
+    }
     let _ = buffer.insert(4, 1);
     let _ = buffer.insert(1, 2);
     let _ = (buffer.peek(&1), buffer.count(&2), buffer.keys(), buffer.dump(), buffer.stats());

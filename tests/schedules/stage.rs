@@ -41,7 +41,8 @@ impl Hasher for Spread {
 /// Tries the scenario under many schedules.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     let count = std::env::var("WRITE_BEHIND_SCHEDULES");
-    let count: usize = count.map_or(10_000, |count| count.parse().expect("WRITE_BEHIND_SCHEDULES is a number"));
+    let count: usize =
+        count.map_or(10_000, |count| count.parse().expect("WRITE_BEHIND_SCHEDULES is a number"));
     let scenario = Arc::new(scenario);
     try_all(RandomScheduler::new(count.div_ceil(2)), Arc::clone(&scenario));
     try_all(PctScheduler::new(3, count / 2), scenario);
