@@ -85,6 +85,17 @@ fn waiting_for_everything_covers_what_is_taken_and_what_is_inserted_meanwhile() 
 }
 
 #[test]
+fn waiting_for_everything_counts_a_generation_that_is_met_twice_once() {
+    race_a_batch(&[Ending::Unknown, Ending::Unknown], |buffer, log| {
+        buffer.flush(&1);
+        while buffer.count(&1).in_flight == 0 && log.applied(1).is_empty() {
+            thread::yield_now();
+        }
+        buffer.insert(1, 2).unwrap();
+    });
+}
+
+#[test]
 fn keys_that_fail_alone_wait_for_the_scheduler_and_the_scheduler_for_them() {
     race_a_batch(&[Ending::FirstKey, Ending::FirstKey], |buffer, _| {
         buffer.insert(1, 2).unwrap();
