@@ -92,17 +92,20 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Fetches what shutdown hands back, and how much there ever was.
     pub(crate) fn fetch_undelivered(&self) -> (Vec<Undelivered<K, V>>, u64) {
-        let fetched = std::mem::take(&mut *self.undelivered.lock());
-        let mut inserts = 0;
+        let (fetched, inserts) = {
+            let mut undelivered = self.undelivered.lock();
+            let fetched = std::mem::take(&mut *undelivered);
+            let inserts = fetched.iter().map(Undelivered::count).sum::<u64>();
+            // Under the lock: who finds nothing must know how much there was.
+            (fetched, inserts + self.counters.returned.fetch_add(inserts, Ordering::Relaxed))
+        };
         for undelivered in &fetched {
             let entry = undelivered.entry();
-            inserts += entry.count;
             if let UndeliveredState::Unhandled { .. } = undelivered.state() {
                 self.shard(entry.partition as usize).return_kept(entry.count, entry.weight);
             }
         }
-        let before = self.counters.returned.fetch_add(inserts, Ordering::Relaxed);
-        (fetched, before + inserts)
+        (fetched, inserts)
     }
 
     /// Nobody is left to fetch it: tells the observers.
