@@ -189,9 +189,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let unused = {
                 let mut shard = shard.lock();
                 shard.shrink();
-                shard.recall()
+                self.recall_from(&mut shard)
             };
-            self.give_room(unused);
+            self.wake_for(unused);
         });
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
