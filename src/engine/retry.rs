@@ -117,6 +117,10 @@ impl RetryPolicy {
 
     /// The wait after `attempts_made` attempts; `chance` is uniform in 0..1.
     pub(crate) fn wait(&self, attempts_made: u32, chance: f64) -> Duration {
+        if self.delay.is_zero() {
+            // Zero times an infinite factor would not be a number.
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(attempts_made.saturating_sub(1)).unwrap_or(i32::MAX);
         let grown = self.delay.as_secs_f64() * self.factor.powi(exponent);
         let base = grown.min(self.cap.as_secs_f64());
@@ -134,6 +138,7 @@ mod tests {
         let waits: Vec<_> = (1..=5).map(|attempts| policy.wait(attempts, 0.9).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5, 5]);
         assert_eq!(policy.wait(u32::MAX, 0.0), Duration::from_secs(5));
+        assert_eq!(policy.delay(Duration::ZERO).wait(u32::MAX, 0.0), Duration::ZERO);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub(crate) const MAX_DELAY: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 
 /// Rounds down: what the clock shows.
 pub(crate) fn floor(time: Duration) -> Tick {
-    time.as_secs() * 1_000 + u64::from(time.subsec_millis())
+    time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_millis()))
 }
 
 /// Rounds up: when something is due, so that nothing is ever early.
@@ -29,6 +29,7 @@ mod tests {
     fn deadlines_round_up_and_the_clock_rounds_down() {
         let time = Duration::from_micros(1_500);
         assert_eq!((floor(time), ceil(time)), (1, 2));
+        assert_eq!(ceil(Duration::MAX), Tick::MAX);
         let whole = Duration::from_millis(5_000);
         assert_eq!((floor(whole), ceil(whole)), (5_000, 5_000));
     }
