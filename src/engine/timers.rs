@@ -129,9 +129,17 @@ impl Timers {
         true
     }
 
-    /// Asks for a flush: as [`queue`](Self::queue), but a parked timer goes on waiting its turn.
+    /// Asks for a flush: makes an armed timer due and says so. One that is due already keeps its
+    /// place, and a parked one goes on waiting its turn, but for this reason now.
     pub(crate) fn request(&mut self, timer: u32, reason: FlushReason) -> bool {
-        self.state(timer) == State::Armed && self.queue(timer, reason)
+        let state = &mut self.nodes[timer as usize].state;
+        match state {
+            State::Armed => return self.queue(timer, reason),
+            State::Queued(_) => *state = State::Queued(reason),
+            State::Parked(_) => *state = State::Parked(reason),
+            State::Free => {}
+        }
+        false
     }
 
     /// Changes the deadline on record without touching the ring that the timer is in; for timers

@@ -4,7 +4,8 @@ use std::time::Duration;
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
 use super::insert::Need;
-use super::{Flying, Generation, Pending, Shard, spread};
+use super::take::is_asked_for;
+use super::{Cold, Flying, Generation, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 
@@ -145,7 +146,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let older = self.cold.closed.pop_front(&found.get().key);
         let mut settlement = Settlement::default();
         let (key, data, count) = match older {
-            Some(older) => (found.get().key.clone(), older.data, older.count),
+            Some(older) => {
+                let pending = found.get();
+                if !self.cold.closed.contains(&pending.key) {
+                    self.cold.leave_alone(timer, pending.count, self.flush_at);
+                }
+                (pending.key.clone(), older.data, older.count)
+            }
             None => {
                 let (pending, _) = found.remove();
                 self.cold.timers.cancel(timer);
@@ -181,7 +188,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 let (count, weight) = (u64::from(count), data.weight());
                 self.pending_inserts -= count;
                 cold.tally.returned += count;
-                cold.weight_granted = cold.weight_granted.saturating_sub(weight);
+                // What is drawn and not used stays drawn, whatever the aggregate says it weighs.
+                cold.weight_granted = cold.weight_granted.saturating_sub(weight).max(self.weight_credit);
                 let reason = FlushReason::Shutdown;
                 left.push(Entry { key, data, count, weight, reason, hash, partition: cold.partition });
             };
@@ -233,6 +241,18 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn free_key(&mut self) -> u64 {
         self.cold.tally.keys -= 1;
         1
+    }
+}
+
+impl<K, V, T> Cold<K, V, T> {
+    /// The last generation closed before a pending one is gone without having been taken: what was
+    /// due for its sake alone is so no more.
+    fn leave_alone(&mut self, timer: u32, count: u32, flush_at: u32) {
+        if let State::Queued(reason) | State::Parked(reason) = self.timers.state(timer) {
+            if !is_asked_for(reason, count, flush_at) {
+                self.timers.rearm(timer, self.timers.deadline(timer));
+            }
+        }
     }
 }
 

@@ -5,6 +5,15 @@ use super::{Flying, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 
+/// Whether what made a key due is meant for its pending generation too, and not only for those
+/// closed before it.
+pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at: u32) -> bool {
+    match reason {
+        FlushReason::Deadline | FlushReason::Size => count >= flush_at,
+        FlushReason::Requested | FlushReason::Pressure | FlushReason::Shutdown => true,
+    }
+}
+
 /// What a request to flush found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -54,10 +63,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let flying_key = key.clone();
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
-                if cold.closed.contains(key) {
+                if cold.closed.contains(key) || is_asked_for(reason, found.get().count, self.flush_at) {
                     cold.timers.park(timer, reason);
                 } else {
-                    // The pending one was not asked for: it keeps its own deadline.
+                    // The pending one keeps its own deadline.
                     let deadline = cold.timers.deadline(timer).max(now);
                     cold.timers.rearm(timer, deadline);
                 }
