@@ -67,7 +67,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         }
         if flying.rejoined {
             settlement.due |= self.unpark(&flying);
-        } else if how != Settled::Kept {
+        } else if how == Settled::Kept {
+            self.cold.tally.kept_keys += 1;
+        } else {
             settlement.freed.keys += self.free_key();
         }
         settlement.keys.push(flying.key);
@@ -207,6 +209,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         tally.undelivered -= count;
         tally.in_flight -= count;
         tally.returned += count;
+        // All of them are returned together, so it does not matter which of them held a key's place.
+        let held = tally.kept_keys.min(1);
+        tally.kept_keys -= held;
+        tally.keys -= held;
         self.free_weight(weight);
     }
 

@@ -1,0 +1,155 @@
+//! What a history consists of, and how one is drawn.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use write_behind::{Outcome, Overflow};
+
+pub(crate) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) settings: Settings,
+    pub(crate) steps: Vec<Step>,
+    /// How attempts end, in their order; later ones succeed.
+    pub(crate) endings: Vec<Ending>,
+    /// What becomes of keys that are given up, in their order; later ones are done with.
+    pub(crate) verdicts: Vec<Fate>,
+    /// How long the final shutdown may take.
+    pub(crate) patience: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) interval: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) flush_at: Option<u32>,
+    pub(crate) partitions: usize,
+    pub(crate) max_batch_keys: usize,
+    pub(crate) flush_threads: usize,
+    pub(crate) max_keys: u64,
+    pub(crate) max_weight: u64,
+    pub(crate) overflow: Overflow,
+    pub(crate) attempts: u32,
+    pub(crate) delay: Duration,
+    pub(crate) hibernate_after: Duration,
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// A key, and an item for those aggregates whose items mean something.
+    Insert(u8, i8),
+    Advance(Duration),
+    Flush(u8),
+    FlushAll,
+    FlushAndWait(u8, Duration),
+    FlushAllAndWait(Duration),
+    Remove(u8),
+}
+
+/// How one attempt ends.
+#[derive(Debug, Clone)]
+pub(crate) enum Ending {
+    Ok,
+    /// Unknown to the buffer; `applied` says what the sink really did.
+    Unknown {
+        applied: bool,
+    },
+    Panic {
+        applied: bool,
+    },
+    NotApplied,
+    Fatal,
+    /// The entries whose bits are set failed with these outcomes, the others are applied.
+    Keys(u8, [Outcome; 3]),
+}
+
+/// What becomes of a key that is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    Requeue,
+    Panic,
+}
+
+pub(crate) fn histories() -> impl Strategy<Value = History> {
+    let steps = vec(step(), 1..50);
+    let patience = prop_oneof![Just(0), 1..100_u64, Just(100_000)].prop_map(ms);
+    (settings(), steps, vec(ending(), 0..60), vec(fate(), 0..10), patience).prop_map(
+        |(settings, steps, endings, verdicts, patience)| History {
+            settings,
+            steps,
+            endings,
+            verdicts,
+            patience,
+        },
+    )
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let schedule = (5..20_u64, 0..6_u64, 0..50_u64, 0..12_u64);
+    let flush_at = prop_oneof![2 => Just(None), 1 => (1..5_u32).prop_map(Some)];
+    let shape = (1..5_usize, 1..5_usize, 1..3_usize);
+    let max_keys = prop_oneof![1 => 1..5_u64, 2 => Just(1_000)];
+    let max_weight = prop_oneof![1 => 1..6_u64, 1 => 1..40_u64, 1 => Just(100_000)];
+    let timeout = (1..40_u64).prop_map(ms);
+    let overflow = prop_oneof![
+        Just(Overflow::Reject),
+        Just(Overflow::Shed),
+        timeout.clone().prop_map(|timeout| Overflow::Block { timeout }),
+        timeout.prop_map(|timeout| Overflow::FlushOldest { timeout }),
+    ];
+    let rest = (max_keys, max_weight, overflow, 1..5_u32, any::<u64>());
+    (schedule, flush_at, shape, rest).prop_map(|(schedule, flush_at, shape, rest)| Settings {
+        interval: ms(schedule.0),
+        jitter: ms(schedule.1),
+        hibernate_after: ms(schedule.2),
+        delay: ms(schedule.3),
+        flush_at,
+        partitions: shape.0,
+        max_batch_keys: shape.1,
+        flush_threads: shape.2,
+        max_keys: rest.0,
+        max_weight: rest.1,
+        overflow: rest.2,
+        attempts: rest.3,
+        seed: rest.4,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..6_u8;
+    let time = prop_oneof![2 => 0..8_u64, 1 => 0..60_u64].prop_map(ms);
+    prop_oneof![
+        12 => (key.clone(), any::<i8>()).prop_map(|(key, item)| Step::Insert(key, item)),
+        5 => time.clone().prop_map(Step::Advance),
+        2 => key.clone().prop_map(Step::Flush),
+        1 => Just(Step::FlushAll),
+        1 => (key.clone(), time.clone()).prop_map(|(key, timeout)| Step::FlushAndWait(key, timeout)),
+        1 => time.prop_map(Step::FlushAllAndWait),
+        2 => key.prop_map(Step::Remove),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Unknown), Just(Outcome::NotApplied), Just(Outcome::Fatal)]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        4 => Just(Ending::Ok),
+        2 => any::<bool>().prop_map(|applied| Ending::Unknown { applied }),
+        1 => any::<bool>().prop_map(|applied| Ending::Panic { applied }),
+        2 => Just(Ending::NotApplied),
+        1 => Just(Ending::Fatal),
+        2 => (1..16_u8, [outcome(), outcome(), outcome()]).prop_map(|(which, how)| Ending::Keys(which, how)),
+    ]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![Just(Fate::Done), Just(Fate::Requeue), Just(Fate::Panic)]
+}

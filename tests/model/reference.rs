@@ -1,0 +1,237 @@
+//! The plain model: what is where, by the contract.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use write_behind::{BatchId, Overflow};
+
+use crate::history::Settings;
+use crate::sink::{Kind, Line};
+
+/// A generation and the numbers of the inserts in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Generation<V> {
+    pub(crate) data: V,
+    pub(crate) numbers: Vec<u64>,
+}
+
+impl<V> Generation<V> {
+    pub(crate) fn count(&self) -> u64 {
+        self.numbers.len() as u64
+    }
+}
+
+/// What a flight waits for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wait {
+    /// Its next attempt, under the same id or (`None`) as a part under a new one.
+    Attempt { id: Option<BatchId>, until: Duration },
+    /// `handle_error`.
+    GivingUp { id: BatchId },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Flight<V> {
+    pub(crate) generation: Generation<V>,
+    pub(crate) attempts: u32,
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyState<V> {
+    /// Oldest first; the last one absorbs, those before it were closed early.
+    pub(crate) generations: VecDeque<Generation<V>>,
+    /// The earliest and the latest time that the schedule may flush the last generation at.
+    pub(crate) window: (Duration, Duration),
+    pub(crate) requested: bool,
+    pub(crate) full: bool,
+    /// Something was put back before the closed generations, so all wait for the window.
+    pub(crate) held: bool,
+    pub(crate) flight: Option<Flight<V>>,
+}
+
+impl<V> Default for KeyState<V> {
+    fn default() -> Self {
+        KeyState {
+            generations: VecDeque::new(),
+            window: (Duration::MAX, Duration::MAX),
+            requested: false,
+            full: false,
+            held: false,
+            flight: None,
+        }
+    }
+}
+
+impl<V> KeyState<V> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.generations.is_empty() && self.flight.is_none()
+    }
+
+    /// Whether the schedule has to have flushed it by now.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        let closed = self.generations.len() > 1;
+        self.window.1 <= now || self.requested || if closed { !self.held } else { self.full }
+    }
+}
+
+/// What `handle_error` panicked on, or wanted to requeue during shutdown.
+#[derive(Debug)]
+pub(crate) struct Kept<V> {
+    pub(crate) key: u8,
+    pub(crate) generation: Generation<V>,
+    /// No newer data of the key was there to hold its place in the count of keys.
+    pub(crate) holds_key: bool,
+}
+
+/// How an accepted insert ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Flushed,
+    GaveUp,
+    Removed,
+    Returned,
+}
+
+#[derive(Debug)]
+pub(crate) struct Model<V> {
+    pub(crate) settings: Settings,
+    pub(crate) keys: BTreeMap<u8, KeyState<V>>,
+    pub(crate) kept: Vec<Kept<V>>,
+    pub(crate) ends: BTreeMap<u64, End>,
+    /// Numbers that storage which records batch ids has applied.
+    pub(crate) applied: BTreeSet<u64>,
+    pub(crate) last_applied: BTreeMap<u8, u64>,
+    pub(crate) batches: BTreeMap<BatchId, Vec<Line<V>>>,
+    /// Batches that may have been applied.
+    pub(crate) frozen: BTreeSet<BatchId>,
+    /// Numbers of which somebody heard that they failed for good, during this step.
+    pub(crate) failed: BTreeSet<u64>,
+    pub(crate) closed: bool,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) shed: u64,
+    pub(crate) flushes: u64,
+    pub(crate) failures: u64,
+    pub(crate) retries: u64,
+    pub(crate) panics: u64,
+}
+
+impl<V: Kind> Model<V> {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Model {
+            settings,
+            keys: (0..6).map(|key| (key, KeyState::default())).collect(),
+            kept: Vec::new(),
+            ends: BTreeMap::new(),
+            applied: BTreeSet::new(),
+            last_applied: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            frozen: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            closed: false,
+            accepted: 0,
+            rejected: 0,
+            shed: 0,
+            flushes: 0,
+            failures: 0,
+            retries: 0,
+            panics: 0,
+        }
+    }
+
+    pub(crate) fn key(&mut self, key: u8) -> &mut KeyState<V> {
+        self.keys.get_mut(&key).expect("keys are drawn from these")
+    }
+
+    /// Keys and weight that are in use.
+    pub(crate) fn in_use(&self) -> (u64, u64) {
+        let keys = self.keys.values().filter(|state| !state.is_empty()).count();
+        let kept = self.kept.iter().filter(|kept| kept.holds_key).count();
+        let pending = self.keys.values().flat_map(|state| &state.generations);
+        let flying = self.keys.values().flat_map(|state| &state.flight).map(|flight| &flight.generation);
+        let all = pending.chain(flying).chain(self.kept.iter().map(|kept| &kept.generation));
+        ((keys + kept) as u64, all.map(|generation| generation.data.weight()).sum())
+    }
+
+    /// Whether there is room for the item.
+    pub(crate) fn fits(&self, key: u8, item: &V::Item) -> bool {
+        let state = &self.keys[&key];
+        let weight = match state.generations.back() {
+            Some(last) if last.data.accepts(item) => last.data.growth(item),
+            _ => V::start_weight(item),
+        };
+        let (keys, used) = self.in_use();
+        keys + u64::from(state.is_empty()) <= self.settings.max_keys
+            && used + weight <= self.settings.max_weight
+    }
+
+    pub(crate) fn accept(&mut self, key: u8, item: V::Item, now: Duration) {
+        self.accepted += 1;
+        let (number, flush_at) = (self.accepted, self.settings.flush_at.map(u64::from));
+        let window = self.window(now);
+        let state = self.key(key);
+        match state.generations.back_mut() {
+            Some(last) if last.data.accepts(&item) => {
+                last.data.absorb(item);
+                last.numbers.push(number);
+                state.full |= Some(last.count()) == flush_at;
+            }
+            last => {
+                // What was asked for, or held back, was what is closed now.
+                state.held &= last.is_none();
+                state.generations.push_back(Generation { data: V::start(item), numbers: vec![number] });
+                (state.window, state.requested, state.full) = (window, false, flush_at == Some(1));
+            }
+        }
+    }
+
+    /// When a generation that begins now is due.
+    pub(crate) fn window(&self, now: Duration) -> (Duration, Duration) {
+        let low = now + self.settings.interval;
+        (low, low + self.settings.jitter)
+    }
+
+    pub(crate) fn request(&mut self, key: u8) {
+        let state = self.key(key);
+        state.requested |= !state.generations.is_empty();
+    }
+
+    pub(crate) fn remove(&mut self, key: u8) -> Option<V> {
+        let removed = self.key(key).generations.pop_front()?;
+        self.end(&removed, End::Removed);
+        let state = self.key(key);
+        if state.generations.is_empty() {
+            (state.requested, state.full, state.held) = (false, false, false);
+        }
+        Some(removed.data)
+    }
+
+    /// Puts data back before newer data of its key.
+    pub(crate) fn requeue(&mut self, key: u8, mut older: Generation<V>, now: Duration) {
+        let window = self.window(now);
+        let state = self.key(key);
+        let merges = state.generations.len() == 1 && older.data.accepts_merge(&state.generations[0].data);
+        if let Some(newer) = merges.then(|| state.generations.pop_front()).flatten() {
+            older.data.merge(newer.data);
+            older.numbers.extend(newer.numbers);
+        }
+        state.generations.push_front(older);
+        (state.window, state.requested, state.full, state.held) = (window, false, false, true);
+    }
+
+    pub(crate) fn end(&mut self, generation: &Generation<V>, end: End) {
+        for &number in &generation.numbers {
+            let before = self.ends.insert(number, end);
+            assert_eq!(before, None, "insert {number} ends twice");
+        }
+    }
+
+    pub(crate) fn ended(&self, end: End) -> u64 {
+        self.ends.values().filter(|&&other| other == end).count() as u64
+    }
+
+    pub(crate) fn may_press(&self) -> bool {
+        matches!(self.settings.overflow, Overflow::FlushOldest { .. })
+    }
+}
