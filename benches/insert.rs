@@ -1,1 +1,143 @@
-fn main() {}
+//! What one insert into a `SummingBuffer` costs where the key has data already, beside what one
+//! would write by hand: 64 parking_lot mutexes over hashbrown tables, hashed once.
+//!
+//! Both do the same work in the same run: `total += 1` for the same sequence of `u64` keys, on one
+//! hot key, 1 000 keys and a million (uniform), from one and from two threads. Every key is in the
+//! table before measuring starts and the interval is so long that nothing is flushed meanwhile.
+//! Criterion reports the time of one round of [`ROUND`] inserts per thread; a round is long enough
+//! to visit most of a million keys, so that the caches see all of them.
+
+use std::hash::BuildHasher;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crossbeam_utils::CachePadded;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use write_behind::{Buffer, DataBuffer, RandomState, Sum, SummingBuffer};
+
+/// Inserts per thread and round.
+const ROUND: usize = 1_000_000;
+const THREADS: [usize; 2] = [1, 2];
+/// Name, and how many different keys.
+const KEY_SETS: [(&str, u64); 3] = [("hot_key", 1), ("1k_keys", 1_000), ("1m_keys", 1_000_000)];
+
+trait Counters: Sync {
+    fn add(&self, key: u64, amount: i64);
+}
+
+/// The peer.
+struct HandWritten {
+    hasher: RandomState,
+    shards: Vec<CachePadded<Mutex<HashTable<(u64, i64)>>>>,
+}
+
+impl HandWritten {
+    fn new() -> Self {
+        let shards = (0..64).map(|_| CachePadded::new(Mutex::new(HashTable::new()))).collect();
+        HandWritten { hasher: RandomState::default(), shards }
+    }
+}
+
+impl Counters for HandWritten {
+    #[inline(never)]
+    fn add(&self, key: u64, amount: i64) {
+        let hash = self.hasher.hash_one(key);
+        // Not the top seven bits: the table tells its entries apart by those.
+        let shard = (hash << 7 >> 58) as usize;
+        let mut table = self.shards[shard].lock();
+        match table.entry(hash, |entry| entry.0 == key, |entry| self.hasher.hash_one(entry.0)) {
+            Entry::Occupied(mut entry) => entry.get_mut().1 += amount,
+            Entry::Vacant(entry) => drop(entry.insert((key, amount))),
+        }
+    }
+}
+
+struct Nowhere;
+
+impl DataBuffer<u64, Sum<i64>> for Nowhere {
+    type Error = std::convert::Infallible;
+
+    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+struct WriteBehind(SummingBuffer<u64, i64>);
+
+impl WriteBehind {
+    fn new() -> Self {
+        let builder = Buffer::builder().interval(Duration::from_secs(24 * 60 * 60)).max_keys(2_000_000);
+        WriteBehind(builder.start(Nowhere).expect("the settings are valid"))
+    }
+}
+
+impl Counters for WriteBehind {
+    #[inline(never)]
+    fn add(&self, key: u64, amount: i64) {
+        self.0.add(&key, amount).expect("there is room");
+    }
+}
+
+/// The time that `rounds` rounds take when all threads begin together.
+fn time(counters: &dyn Counters, keys: &[Vec<u64>], rounds: u64) -> Duration {
+    let gate = Barrier::new(keys.len() + 1);
+    std::thread::scope(|scope| {
+        for keys in keys {
+            let gate = &gate;
+            scope.spawn(move || {
+                gate.wait();
+                for _ in 0..rounds {
+                    keys.iter().for_each(|&key| counters.add(black_box(key), 1));
+                }
+                gate.wait();
+            });
+        }
+        gate.wait();
+        let start = Instant::now();
+        gate.wait();
+        start.elapsed()
+    })
+}
+
+fn insert_existing_key(criterion: &mut Criterion) {
+    for (name, different) in KEY_SETS {
+        let peers: [(&str, Box<dyn Counters>); 2] =
+            [("hand_written", Box::new(HandWritten::new())), ("write_behind", Box::new(WriteBehind::new()))];
+        for (_, counters) in &peers {
+            (0..different).for_each(|key| counters.add(key, 1));
+        }
+        for threads in THREADS {
+            let keys: Vec<Vec<u64>> = (0..threads as u64)
+                .map(|thread| {
+                    let mut random = SmallRng::seed_from_u64(thread);
+                    (0..ROUND).map(|_| random.random_range(0..different)).collect()
+                })
+                .collect();
+            let mut group = criterion.benchmark_group(format!("insert_existing/{name}"));
+            group.throughput(Throughput::Elements(ROUND as u64));
+            for (peer, counters) in &peers {
+                let id = BenchmarkId::new(*peer, format!("{threads}_threads"));
+                group.bench_function(id, |bencher| {
+                    bencher.iter_custom(|rounds| time(counters.as_ref(), &keys, rounds));
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+criterion_group! {
+    name = insert;
+    config = Criterion::default()
+        .sample_size(15)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3));
+    targets = insert_existing_key
+}
+criterion_main!(insert);
