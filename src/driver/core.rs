@@ -54,7 +54,7 @@ pub(crate) struct Core<K, V, S> {
     /// Guards the stages of all batches in flight.
     pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,
     /// Guards the scheduler's own state; held while it takes a step.
-    pub(crate) pulse: Mutex<Pulse>,
+    pub(crate) pulse: Mutex<Pulse<K, V>>,
     /// Held while a batch is put together or split. Whoever finds data in transit waits here.
     pub(crate) assembly: Mutex<()>,
     /// Held while unused room is called back.
