@@ -31,10 +31,12 @@ trait Counters: Sync {
     fn add(&self, key: u64, amount: i64);
 }
 
+type Table = HashTable<(u64, i64)>;
+
 /// The peer.
 struct HandWritten {
     hasher: RandomState,
-    shards: Vec<CachePadded<Mutex<HashTable<(u64, i64)>>>>,
+    shards: Vec<CachePadded<Mutex<Table>>>,
 }
 
 impl HandWritten {

@@ -161,8 +161,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             return false;
         }
         // An allocation of just the right size, which never grows.
-        let entries = entries.drain(..).collect();
-        flights.launch(sequence, Arc::new(Content { id: self.batch_id(sequence), entries }));
+        let mut exactly = Vec::with_capacity(entries.len());
+        exactly.append(entries);
+        flights.launch(sequence, Arc::new(Content { id: self.batch_id(sequence), entries: exactly }));
         true
     }
 
