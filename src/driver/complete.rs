@@ -13,7 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::{Content, Entry, FlushBatch, FlushReason};
 use crate::engine::flights::Presence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
-use crate::engine::tick;
+use crate::engine::tick::{self, Tick};
 use crate::failure::{FlushFailure, Outcome};
 use crate::observer::FlushEvent;
 use crate::undelivered::{Undelivered, UndeliveredState};
@@ -53,7 +53,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             Err(failed) => self.tell_failed(&event, failed, took),
         }
         drop(batch);
-        if self.flights.lock().landed(sequence) {
+        let failure = result.as_ref().err().map(|failed| failed.failure().clone());
+        if self.flights.lock().landed(sequence, failure) {
             self.carry_out(&Attempt { sequence, event }, result);
         } else {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
@@ -74,10 +75,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     fn tell_failed(&self, event: &FlushEvent<'_>, failed: &Failed, took: Duration) {
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
-        let (keys, failure) = match failed {
-            Failed::Batch(_, failure) => (event.keys, failure),
-            Failed::Keys(failures) => (failures.len(), &failures[0].2),
+        let keys = match failed {
+            Failed::Batch(..) => event.keys,
+            Failed::Keys(failures) => failures.len(),
         };
+        let failure = failed.failure();
         self.callbacks.observe(|observer| observer.flush_failed(event, keys, failure, took));
     }
 
@@ -98,9 +100,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.flights.lock().remove(attempt.sequence);
     }
 
-    fn take_content(&self, sequence: u64) -> Content<K, V> {
-        let content = self.flights.lock().take_content(sequence);
-        unwrap_soon(content.unwrap_or_else(|| unreachable!("a batch that was flushed has content")))
+    /// `None` if shutdown has taken the batch meanwhile.
+    fn take_entries(&self, sequence: u64) -> Option<Placed<K, V>> {
+        let content = self.flights.lock().take_content(sequence)?;
+        Some((0..).zip(unwrap_soon(content).entries).collect())
     }
 
     /// One partition's entries stand together, so each partition is locked about once.
@@ -121,20 +124,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// The whole batch failed: the same again, halves, or the end. True if the batch lives on.
     fn batch_failed(&self, attempt: &Attempt<'_>, outcome: Outcome, failure: &FlushFailure) -> bool {
         let again = self.config.retry.allows_another(attempt.event.attempt);
-        let wait = self.backoff(attempt.event.attempt);
-        if outcome == Outcome::NotApplied && attempt.event.keys > 1 {
-            let wait = if again { wait } else { Duration::ZERO };
+        let splits = outcome == Outcome::NotApplied && attempt.event.keys > 1;
+        if splits && !self.flights.lock().is_frozen(attempt.sequence) {
+            let wait = if again { self.backoff(attempt.event.attempt) } else { Duration::ZERO };
             self.halve(attempt, wait, failure);
             return false;
         }
         if again && outcome != Outcome::Fatal {
+            let wait = self.backoff(attempt.event.attempt);
             self.tell_retried(&attempt.event, wait);
-            let until = tick::ceil(self.clock.now().saturating_add(wait));
-            self.flights.lock().back_off(attempt.sequence, until, failure.clone());
+            let mut flights = self.flights.lock();
+            let until = self.end_of_backoff(wait);
+            flights.back_off(attempt.sequence, until, outcome);
             return true;
         }
-        let content = self.take_content(attempt.sequence);
-        for (index, entry) in place(content.entries) {
+        for (index, entry) in self.take_entries(attempt.sequence).into_iter().flatten() {
             self.give_up(attempt, index, entry, failure);
         }
         false
@@ -144,53 +148,56 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// batch of its own. When attempts are spent each half still gets one, so that in the end only
     /// the key to blame is given up.
     fn halve(&self, attempt: &Attempt<'_>, wait: Duration, failure: &FlushFailure) {
-        let _assembly = self.assembly.lock();
-        let mut first = place(self.take_content(attempt.sequence).entries);
-        let second = first.split_off(first.len() / 2);
-        for half in [first, second] {
-            self.go_on_as_part(attempt, half, wait, failure);
-        }
+        let halves = {
+            let _assembly = self.assembly.lock();
+            let Some(mut first) = self.take_entries(attempt.sequence) else { return };
+            let second = first.split_off(first.len() / 2);
+            [first, second].map(|half| self.go_on_as_part(attempt, half, wait, failure))
+        };
+        halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
     /// These keys failed, each in its own way, and the others are done.
     fn keys_failed(&self, attempt: &Attempt<'_>, failures: Vec<(usize, Outcome, FlushFailure)>) {
         let again = self.config.retry.allows_another(attempt.event.attempt);
-        let mut given_up = Vec::new();
-        {
+        // Chance is drawn here: the schedule's lock comes before the assembly's.
+        let plan = |(index, outcome, failure)| {
+            let retries = again && outcome != Outcome::Fatal;
+            (index as u32, (retries.then(|| self.backoff(attempt.event.attempt)), failure))
+        };
+        let mut plans: BTreeMap<_, _> = failures.into_iter().map(plan).collect();
+        let (mut parts, mut given_up) = (Vec::new(), Vec::new());
+        let flushed: Placed<K, V> = {
             let _assembly = self.assembly.lock();
-            let mut failures: BTreeMap<_, _> = failures
-                .into_iter()
-                .map(|(index, outcome, failure)| (index as u32, (outcome, failure)))
-                .collect();
+            let Some(entries) = self.take_entries(attempt.sequence) else { return };
             let (failed, flushed): (Placed<K, V>, Placed<K, V>) =
-                place(self.take_content(attempt.sequence).entries)
-                    .into_iter()
-                    .partition(|(index, _)| failures.contains_key(index));
-            let flushed = flushed.iter().map(|(index, entry)| (*index, entry));
-            self.settle_flushed(attempt.sequence, flushed);
+                entries.into_iter().partition(|(index, _)| plans.contains_key(index));
             for (index, entry) in failed {
-                let Some((outcome, failure)) = failures.remove(&index) else { continue };
-                if again && outcome != Outcome::Fatal {
-                    let wait = self.backoff(attempt.event.attempt);
-                    self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure);
-                } else {
-                    given_up.push((index, entry, failure));
+                match plans.remove(&index) {
+                    Some((Some(wait), failure)) => {
+                        parts.push((self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure), wait));
+                    }
+                    Some((None, failure)) => given_up.push((index, entry, failure)),
+                    None => {}
                 }
             }
-        }
+            flushed
+        };
+        self.settle_flushed(attempt.sequence, flushed.iter().map(|(index, entry)| (*index, entry)));
+        parts.iter().for_each(|(part, wait)| self.tell_retried(part, *wait));
         for (index, entry, failure) in given_up {
             self.give_up(attempt, index, entry, &failure);
         }
     }
 
     /// Makes a new batch of some entries of a failed one. The assembly lock is held.
-    fn go_on_as_part(
+    fn go_on_as_part<'a>(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &Attempt<'a>,
         part: Placed<K, V>,
         wait: Duration,
         failure: &FlushFailure,
-    ) {
+    ) -> FlushEvent<'a> {
         let sequence = self.flights.lock().reserve();
         let entries: Vec<Entry<K, V>> = (0..)
             .zip(part)
@@ -202,22 +209,25 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             .collect();
         let id = self.batch_id(sequence);
         let inserts = entries.iter().map(Entry::count).sum();
-        let event = FlushEvent {
-            batch: id,
-            keys: entries.len(),
-            inserts,
-            reason: entries[0].reason,
-            ..attempt.event
-        };
-        let until = tick::ceil(self.clock.now().saturating_add(wait));
+        let (keys, reason) = (entries.len(), entries[0].reason);
         let content = Arc::new(Content { id, entries });
-        self.flights.lock().back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
-        self.tell_retried(&event, wait);
+        let mut flights = self.flights.lock();
+        let until = self.end_of_backoff(wait);
+        flights.back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
+        FlushEvent { batch: id, keys, inserts, reason, ..attempt.event }
     }
 
     fn backoff(&self, attempts: u32) -> Duration {
         let wait = self.config.retry.wait(attempts, self.chance());
         if self.life.phase() == Phase::Open { wait } else { wait.min(DRAINING_BACKOFF) }
+    }
+
+    /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet
+    /// hurried those that wait, it will find this one too.
+    fn end_of_backoff(&self, wait: Duration) -> Tick {
+        let draining = self.life.phase() > Phase::Open;
+        let wait = if draining { wait.min(DRAINING_BACKOFF) } else { wait };
+        tick::ceil(self.clock.now().saturating_add(wait))
     }
 
     fn tell_retried(&self, event: &FlushEvent<'_>, wait: Duration) {
@@ -278,8 +288,4 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.undelivered.lock().push(Undelivered::own(entry, state));
         self.callbacks.observe(|observer| observer.undelivered(&self.config.name, 1, inserts));
     }
-}
-
-fn place<K, V>(entries: Vec<Entry<K, V>>) -> Placed<K, V> {
-    (0..).zip(entries).collect()
 }

@@ -201,7 +201,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
             if let Some(room) = self.pool.draw(need) {
                 shard.grant(room);
-            } else if recalled {
+            } else if recalled && self.pool.is_tight() {
                 return Err((InsertErrorKind::Full, probe, item));
             } else {
                 drop(shard);
@@ -211,9 +211,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
             match shard.insert(spot.hash, probe, item, self) {
                 Ok(inserted) => {
-                    let surplus = if self.pool.is_tight() { shard.recall() } else { Need::default() };
+                    let tight = self.pool.is_tight();
+                    let surplus = if tight { self.recall_from(&mut shard) } else { Need::default() };
                     drop(shard);
-                    self.give_room(surplus);
+                    self.wake_for(surplus);
                     self.follow_up(inserted);
                     return Ok(());
                 }
@@ -231,14 +232,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         self.pool.tighten();
         for shard in self.shards() {
-            let unused = shard.lock().recall();
-            self.give_room(unused);
+            self.recall_from(&mut shard.lock());
         }
+        self.room.wake_all();
+    }
+
+    /// Gives a partition's unused room back to the pool, while the partition is locked: room on its
+    /// way could be found nowhere.
+    pub(crate) fn recall_from(&self, shard: &mut Partition<K, V>) -> Need {
+        let unused = shard.recall();
+        self.pool.give(unused);
+        unused
     }
 
     pub(crate) fn give_room(&self, room: Need) {
+        self.pool.give(room);
+        self.wake_for(room);
+    }
+
+    /// Tells those who wait that `room` has been given back.
+    pub(crate) fn wake_for(&self, room: Need) {
         if room != Need::default() {
-            self.pool.give(room);
             self.room.wake_all();
         }
     }

@@ -52,6 +52,14 @@ impl Doorbell {
         Some(self.planned.load(Ordering::Relaxed)).filter(|&tick| tick != Self::ALWAYS)
     }
 
+    /// Has the sleeper look at the clock again, without a ring: a manual clock wakes it for no other
+    /// reasons than a real one would.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn nudge(&self) {
+        drop(self.rung.lock());
+        self.changed.notify_all();
+    }
+
     /// Sleeps until the bell rings or `until` comes.
     pub(crate) fn sleep(&self, clock: &Clock, until: Option<Duration>) {
         let mut rung = self.rung.lock();

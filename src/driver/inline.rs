@@ -56,7 +56,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync> Listener for Core<K, V,
         if self.inline {
             self.pump();
         }
-        self.doorbell.ring();
+        self.doorbell.nudge();
         self.room.wake_all();
         self.life.nudge();
         let waiters = self.waiters.lock().clone();

@@ -47,6 +47,15 @@ pub(crate) struct Step {
     pub(crate) rest: bool,
     /// The buffer is closed: this was the last step.
     pub(crate) closed: bool,
+    /// What observers are to be told when no lock is held any more.
+    pub(crate) turn: Option<Turn>,
+}
+
+/// A turn in a buffer's rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Turn {
+    Hibernated,
+    Woke,
 }
 
 /// What a look at all partitions found.
@@ -85,6 +94,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
             let batch = self.batch_id(sequence);
             self.callbacks.observe(|observer| observer.overdue(&self.config.name, batch, running));
+        }
+        match step.turn {
+            Some(Turn::Hibernated) => {
+                self.callbacks.observe(|observer| observer.hibernated(&self.config.name))
+            }
+            Some(Turn::Woke) => self.callbacks.observe(|observer| observer.woke(&self.config.name)),
+            None => {}
         }
         if step.closed {
             self.finish_draining();
@@ -170,11 +186,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Goes to rest after `hibernate_after` without anything to do, and notices when that is over.
     /// Says when rest would begin.
     fn rest(&self, pulse: &mut Pulse<K, V>, idle: bool, now: Duration, step: &mut Step) -> Option<Tick> {
-        let name = &self.config.name;
         if !idle {
             pulse.idle_since = None;
             if self.hibernating.swap(false, Ordering::Relaxed) {
-                self.callbacks.observe(|observer| observer.woke(name));
+                step.turn = Some(Turn::Woke);
             }
             return None;
         }
@@ -190,14 +205,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let unused = {
                 let mut shard = shard.lock();
                 shard.shrink();
-                shard.recall()
+                self.recall_from(&mut shard)
             };
-            self.give_room(unused);
+            self.wake_for(unused);
         });
         pulse.taken = Vec::new();
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
-        self.callbacks.observe(|observer| observer.hibernated(name));
+        step.turn = Some(Turn::Hibernated);
         None
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::core::{Core, Key};
 use super::life::Phase;
 use super::sync::{Ordering, unwrap_soon};
+use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushReason};
 use crate::engine::flights::Stranded;
@@ -38,21 +39,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
         self.life.wait_gate_closed();
-        if self.life.phase() != Phase::Draining {
+        // Holds the table's copies of keys until all locks are released: drops are the user's code.
+        let mut settlement = Settlement::default();
+        if !self.put_aside(&mut settlement) {
             return;
         }
-        let _assembly = self.assembly.lock();
-        let stranded = self.flights.lock().strand();
-        let mut left = Vec::new();
-        for (sequence, flight) in stranded {
-            left.extend(self.return_flight(sequence, flight));
-        }
-        for shard in self.shards() {
-            let pending = shard.lock().abandon();
-            left.extend(pending.into_iter().map(|entry| Undelivered::own(entry, UndeliveredState::Pending)));
-        }
-        self.undelivered.lock().extend(left);
-        self.life.enter(Phase::Closed);
         self.waiters.lock().drain(..).for_each(|waiter| waiter.close());
         self.room.wake_all();
         self.doorbell.ring();
@@ -61,18 +52,39 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
+    /// Puts all that is left aside as undelivered. False if that is done already.
+    fn put_aside(&self, settlement: &mut Settlement<K, WaiterRef>) -> bool {
+        let _assembly = self.assembly.lock();
+        if self.life.phase() != Phase::Draining {
+            return false;
+        }
+        let stranded = self.flights.lock().strand();
+        let mut left = Vec::new();
+        for (sequence, flight) in stranded {
+            left.extend(self.return_flight(sequence, flight, settlement));
+        }
+        for shard in self.shards() {
+            let pending = shard.lock().abandon();
+            left.extend(pending.into_iter().map(|entry| Undelivered::own(entry, UndeliveredState::Pending)));
+        }
+        self.undelivered.lock().extend(left);
+        self.life.enter(Phase::Closed);
+        true
+    }
+
     /// The data in a batch that nobody will acknowledge any more.
-    fn return_flight(&self, sequence: u64, stranded: Stranded<Arc<Content<K, V>>>) -> Vec<Undelivered<K, V>> {
+    fn return_flight(
+        &self,
+        sequence: u64,
+        stranded: Stranded<Arc<Content<K, V>>>,
+        settlement: &mut Settlement<K, WaiterRef>,
+    ) -> Vec<Undelivered<K, V>> {
         let content = match &stranded {
             Stranded::Running(content) | Stranded::Idle { content, .. } => content,
         };
         for (index, entry) in (0..).zip(&content.entries) {
             let ticket = entry.ticket(sequence, index);
-            self.shard(entry.partition as usize).settle(
-                &ticket,
-                Settled::Returned,
-                &mut Settlement::default(),
-            );
+            self.shard(entry.partition as usize).settle(&ticket, Settled::Returned, settlement);
         }
         match stranded {
             Stranded::Running(content) => {
@@ -92,17 +104,20 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Fetches what shutdown hands back, and how much there ever was.
     pub(crate) fn fetch_undelivered(&self) -> (Vec<Undelivered<K, V>>, u64) {
-        let fetched = std::mem::take(&mut *self.undelivered.lock());
-        let mut inserts = 0;
+        let (fetched, inserts) = {
+            let mut undelivered = self.undelivered.lock();
+            let fetched = std::mem::take(&mut *undelivered);
+            let inserts = fetched.iter().map(Undelivered::count).sum::<u64>();
+            // Under the lock: who finds nothing must know how much there was.
+            (fetched, inserts + self.counters.returned.fetch_add(inserts, Ordering::Relaxed))
+        };
         for undelivered in &fetched {
             let entry = undelivered.entry();
-            inserts += entry.count;
             if let UndeliveredState::Unhandled { .. } = undelivered.state() {
                 self.shard(entry.partition as usize).return_kept(entry.count, entry.weight);
             }
         }
-        let before = self.counters.returned.fetch_add(inserts, Ordering::Relaxed);
-        (fetched, before + inserts)
+        (fetched, inserts)
     }
 
     /// Nobody is left to fetch it: tells the observers.

@@ -14,7 +14,18 @@ use crate::observer::Observer;
 #[derive(Debug)]
 pub(crate) enum Failed {
     Batch(Outcome, FlushFailure),
+    /// Never empty.
     Keys(Vec<(usize, Outcome, FlushFailure)>),
+}
+
+impl Failed {
+    /// The failure, or the first of them.
+    pub(crate) fn failure(&self) -> &FlushFailure {
+        match self {
+            Failed::Batch(_, failure) => failure,
+            Failed::Keys(failures) => &failures[0].2,
+        }
+    }
 }
 
 /// What became of a key that was handed to `handle_error`.

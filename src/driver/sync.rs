@@ -15,80 +15,8 @@ mod chosen {
 }
 
 #[cfg(shuttle)]
-mod chosen {
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-    pub(crate) use shuttle::thread::yield_now;
-    pub(crate) use shuttle::thread_local;
-    pub(crate) use shuttle_parking_lot::{Condvar, Mutex, MutexGuard};
-
-    pub(crate) use self::channel::{Receiver, Sender, bounded};
-
-    pub(crate) fn spawn(_name: String, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        shuttle::thread::spawn(body);
-        Ok(())
-    }
-
-    /// As much of crossbeam-channel as the crate uses, on the checker's primitives.
-    mod channel {
-        use std::collections::VecDeque;
-        use std::sync::Arc;
-
-        use super::{Condvar, Mutex};
-
-        #[derive(Debug)]
-        struct Shared<T> {
-            state: Mutex<(VecDeque<T>, bool)>,
-            changed: Condvar,
-        }
-
-        #[derive(Debug)]
-        pub(crate) struct Sender<T>(Arc<Shared<T>>);
-        #[derive(Debug)]
-        pub(crate) struct Receiver<T>(Arc<Shared<T>>);
-
-        pub(crate) fn bounded<T>(_capacity: usize) -> (Sender<T>, Receiver<T>) {
-            let shared = Shared { state: Mutex::new((VecDeque::new(), false)), changed: Condvar::new() };
-            let shared = Arc::new(shared);
-            (Sender(Arc::clone(&shared)), Receiver(shared))
-        }
-
-        impl<T> Sender<T> {
-            pub(crate) fn send(&self, message: T) -> Result<(), ()> {
-                self.0.state.lock().0.push_back(message);
-                self.0.changed.notify_one();
-                Ok(())
-            }
-        }
-
-        impl<T> Drop for Sender<T> {
-            fn drop(&mut self) {
-                self.0.state.lock().1 = true;
-                self.0.changed.notify_all();
-            }
-        }
-
-        impl<T> Clone for Receiver<T> {
-            fn clone(&self) -> Self {
-                Receiver(Arc::clone(&self.0))
-            }
-        }
-
-        impl<T> Receiver<T> {
-            pub(crate) fn recv(&self) -> Result<T, ()> {
-                let mut state = self.0.state.lock();
-                loop {
-                    if let Some(message) = state.0.pop_front() {
-                        return Ok(message);
-                    }
-                    if state.1 {
-                        return Err(());
-                    }
-                    self.0.changed.wait(&mut state);
-                }
-            }
-        }
-    }
-}
+#[path = "sync/checked.rs"]
+mod chosen;
 
 pub(crate) use chosen::*;
 

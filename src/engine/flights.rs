@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::tick::{self, Tick};
-use crate::failure::FlushFailure;
+use crate::failure::{FlushFailure, Outcome};
 
 /// What a batch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,14 @@ enum Stage {
     Ready,
     /// Waits for a worker to pick it up. To `Running`.
     Dispatched,
-    /// A callback works on it. To `Settling`.
+    /// A callback works on it. To `Failed` or `Settling`.
     Running { since: Duration, overdue_at: Option<Tick> },
     /// Its attempt failed, the next one waits for its time. To `Ready`.
     Backoff { until: Tick },
-    /// The callback is back and its result is being carried out. To `Backoff`, or gone.
+    /// The callback is back with a failure that has not been acted upon. To `Backoff` or `Settling`.
+    Failed,
+    /// Its result is being carried out, and no part of it will be sent again under this id. Gone
+    /// after that.
     Settling,
 }
 
@@ -30,6 +33,8 @@ struct Flight<B> {
     batch: Option<B>,
     attempts: u32,
     failure: Option<FlushFailure>,
+    /// An attempt may have been applied: only the identical content may be sent again.
+    frozen: bool,
     stage: Stage,
 }
 
@@ -86,7 +91,8 @@ impl<B: Clone> Flights<B> {
     pub(crate) fn reserve(&mut self) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let flight = Flight { batch: None, attempts: 0, failure: None, stage: Stage::Assembling };
+        let flight =
+            Flight { batch: None, attempts: 0, failure: None, frozen: false, stage: Stage::Assembling };
         self.live.insert(sequence, flight);
         sequence
     }
@@ -125,21 +131,28 @@ impl<B: Clone> Flights<B> {
         flight.batch.clone().map(|batch| (batch, flight.attempts))
     }
 
-    /// The callback is back. False if shutdown has taken the batch meanwhile.
-    pub(crate) fn landed(&mut self, sequence: u64) -> bool {
+    /// The callback is back, with a failure or without. False if shutdown has taken the batch
+    /// meanwhile.
+    pub(crate) fn landed(&mut self, sequence: u64, failure: Option<FlushFailure>) -> bool {
         self.running -= 1;
         let Some(flight) = self.live.get_mut(&sequence) else { return false };
         if let Stage::Running { overdue_at: Some(tick), .. } = flight.stage {
             self.agenda.remove(&(tick, sequence));
         }
-        flight.stage = Stage::Settling;
+        flight.stage = if failure.is_some() { Stage::Failed } else { Stage::Settling };
+        flight.failure = failure.or(flight.failure.take());
         true
     }
 
-    /// The batch is to be sent again at `until`.
-    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick, failure: FlushFailure) {
-        let flight = self.flight(sequence);
-        flight.failure = Some(failure);
+    /// Whether an earlier attempt of the batch may have been applied.
+    pub(crate) fn is_frozen(&self, sequence: u64) -> bool {
+        self.live.get(&sequence).is_some_and(|flight| flight.frozen)
+    }
+
+    /// The batch is to be sent again at `until`, unless shutdown has taken it meanwhile.
+    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick, outcome: Outcome) {
+        let Some(flight) = self.live.get_mut(&sequence) else { return };
+        flight.frozen |= outcome == Outcome::Unknown;
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
     }
@@ -157,7 +170,9 @@ impl<B: Clone> Flights<B> {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = attempts;
-        self.back_off(sequence, until, failure);
+        flight.failure = Some(failure);
+        flight.stage = Stage::Backoff { until };
+        self.agenda.insert((until, sequence));
     }
 
     /// The batch is settled or split.
@@ -165,9 +180,12 @@ impl<B: Clone> Flights<B> {
         self.live.remove(&sequence);
     }
 
-    /// Takes the content out of a batch that is being settled.
+    /// Takes the content out of a batch whose failure is being acted upon. `None` if shutdown has
+    /// taken the batch meanwhile.
     pub(crate) fn take_content(&mut self, sequence: u64) -> Option<B> {
-        self.flight(sequence).batch.take()
+        let flight = self.live.get_mut(&sequence)?;
+        flight.stage = Stage::Settling;
+        flight.batch.take()
     }
 
     /// The content of a batch.
@@ -197,7 +215,7 @@ impl<B: Clone> Flights<B> {
                     flight.stage = Stage::Running { since, overdue_at: None };
                     overdue.push((sequence, now.saturating_sub(since)));
                 }
-                Stage::Assembling | Stage::Ready | Stage::Dispatched | Stage::Settling => {}
+                Stage::Assembling | Stage::Ready | Stage::Dispatched | Stage::Failed | Stage::Settling => {}
             }
         }
         overdue
@@ -225,7 +243,7 @@ impl<B: Clone> Flights<B> {
         stranded
             .into_iter()
             .filter_map(|(sequence, flight)| {
-                let Flight { batch, attempts, failure, stage } = flight;
+                let Flight { batch, attempts, failure, stage, .. } = flight;
                 let content = batch?;
                 let stranded = match stage {
                     Stage::Running { .. } => Stranded::Running(content),

@@ -25,13 +25,17 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
         self.watches.is_empty()
     }
 
-    /// Lets `waiter` wait for `generations` of `key`, in addition to what it waits for already.
-    pub(crate) fn add(&mut self, waiter: &T, key: K, generations: u32) {
+    /// Lets `waiter` wait for the next `generations` of `key`; says how many of them it did not wait
+    /// for before.
+    pub(crate) fn add(&mut self, waiter: &T, key: K, generations: u32) -> u32 {
         let place = self.watches.iter().position(|watch| watch.waiter == *waiter).unwrap_or_else(|| {
             self.watches.push(Watch { outstanding: HashMap::new(), waiter: waiter.clone() });
             self.watches.len() - 1
         });
-        self.watches[place].outstanding.insert(key, generations);
+        let outstanding = self.watches[place].outstanding.entry(key).or_default();
+        let more = generations.saturating_sub(*outstanding);
+        *outstanding += more;
+        more
     }
 
     /// A generation of `key` is settled: returns those who waited for it, once each.
@@ -71,6 +75,17 @@ mod tests {
         assert_eq!(watches.settled(&"a"), []);
         assert!(!watches.is_empty());
         assert_eq!(watches.settled(&"b"), [1]);
+        assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn what_is_waited_for_twice_is_counted_once() {
+        let mut watches = Watches::default();
+        assert_eq!(watches.add(&1, "a", 1), 1);
+        assert_eq!(watches.add(&1, "a", 2), 1);
+        assert_eq!(watches.add(&1, "a", 1), 0);
+        assert_eq!(watches.settled(&"a"), [1]);
+        assert_eq!(watches.settled(&"a"), [1]);
         assert!(watches.is_empty());
     }
 

@@ -10,7 +10,8 @@ use crate::batch::{Entry, FlushReason};
 pub(crate) struct Request {
     /// Something became due.
     pub(crate) due: bool,
-    /// Generations that have to be settled before all of it is out.
+    /// Generations that have to be settled before all of it is out, less those that the waiter has
+    /// been waiting for already.
     pub(crate) outstanding: u32,
 }
 
@@ -93,10 +94,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             return Request::default();
         };
         let closed = self.cold.closed.len_of(key);
-        let outstanding = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
-        if let Some(waiter) = waiter {
-            self.cold.watches.add(waiter, key.clone(), outstanding);
-        }
+        let generations = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
+        let watches = &mut self.cold.watches;
+        let outstanding = waiter.map_or(0, |waiter| watches.add(waiter, key.clone(), generations));
         let due = pending.is_some_and(|pending| self.cold.timers.request(pending.timer, reason));
         Request { due, outstanding }
     }
@@ -126,12 +126,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         (all, next)
     }
 
-    /// Lets `waiter` wait for every key that is in flight and has no newer data; those that have
-    /// are met by [`request_some`](Self::request_some).
+    /// Lets `waiter` wait for all that is in flight. Says for how many it did not wait before.
     pub(crate) fn watch_flying(&mut self, waiter: &T) -> u32 {
         let cold = &mut *self.cold;
-        let alone = cold.flying.iter().filter(|flying| !flying.rejoined);
-        alone.map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).count() as u32
+        cold.flying.iter().map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).sum()
     }
 
     pub(crate) fn forget_waiter(&mut self, waiter: &T) {

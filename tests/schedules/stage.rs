@@ -1,0 +1,256 @@
+//! What all scenarios share: the explorer, a sink with a script, and a way to wait for the end of
+//! all threads of a buffer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::sync::{Condvar, Mutex};
+use shuttle::{Config, MaxSteps, Runner};
+use write_behind::{
+    BatchId, Buffer, Builder, DataBuffer, FailedFlush, FlushBatch, FlushError, KeyFailure, ManualClock,
+    Outcome, RetryPolicy, ShutdownError, Undelivered, Verdict, WeakBuffer,
+};
+
+/// Long enough never to be over by itself: the clock has to be moved.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// Beyond any of the other times.
+pub(crate) const FOREVER: Duration = Duration::from_secs(1_000_000);
+
+pub(crate) type Lists = Buffer<u8, Vec<u64>, Keyed>;
+pub(crate) type WeakLists = WeakBuffer<u8, Vec<u64>, Keyed>;
+
+/// A hasher that is the same in every run: even keys go to the lower half of the partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Spread(u64);
+
+pub(crate) type Keyed = BuildHasherDefault<Spread>;
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 1 | (self.0 & 1) << 63
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0 << 8 | u64::from(byte));
+    }
+}
+
+/// Tries the scenario under many schedules.
+pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    let count = std::env::var("WRITE_BEHIND_SCHEDULES");
+    let count: usize =
+        count.map_or(10_000, |count| count.parse().expect("WRITE_BEHIND_SCHEDULES is a number"));
+    let scenario = Arc::new(scenario);
+    try_all(RandomScheduler::new(count.div_ceil(2)), Arc::clone(&scenario));
+    try_all(PctScheduler::new(3, count / 2), scenario);
+}
+
+fn try_all(scheduler: impl Scheduler + 'static, scenario: Arc<impl Fn() + Send + Sync + 'static>) {
+    let mut config = Config::new();
+    config.stack_size = 0x4_0000;
+    config.max_steps = MaxSteps::FailAfter(200_000);
+    config.silence_warnings = true;
+    Runner::new(scheduler, config).run(move || scenario());
+}
+
+/// What the sink saw, and what came out elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Per key, what was applied, in order; a batch counts once, however often it is sent.
+    pub(crate) applied: BTreeMap<u8, Vec<u64>>,
+    /// Per key, what was handed to `handle_error` for good.
+    pub(crate) given_up: BTreeMap<u8, Vec<u64>>,
+    ids: BTreeSet<BatchId>,
+    attempts: u32,
+    sink_gone: bool,
+}
+
+/// The sink's side of a scenario, shared with the threads that look at it.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    record: Mutex<Record>,
+    changed: Condvar,
+}
+
+impl Log {
+    pub(crate) fn applied(&self, key: u8) -> Vec<u64> {
+        self.record.lock().unwrap().applied.get(&key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn given_up(&self, key: u8) -> Vec<u64> {
+        self.record.lock().unwrap().given_up.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Waits until the sink has all of it; that it never has is a deadlock.
+    pub(crate) fn wait_for(&self, key: u8, inserts: usize) {
+        self.wait(|record| record.applied.get(&key).map_or(0, Vec::len) >= inserts);
+    }
+
+    pub(crate) fn wait_for_attempts(&self, attempts: u32) {
+        self.wait(|record| record.attempts >= attempts);
+    }
+
+    /// Waits until the sink has been dropped, and with it all that the buffer's threads hold.
+    pub(crate) fn wait_for_the_end(&self) {
+        self.wait(|record| record.sink_gone);
+    }
+
+    fn wait(&self, until: impl Fn(&Record) -> bool) {
+        let mut record = self.record.lock().unwrap();
+        while !until(&record) {
+            record = self.changed.wait(record).unwrap();
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Record)) {
+        change(&mut self.record.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Ok,
+    /// Applied, but the answer was lost.
+    LostAnswer,
+    Unknown,
+    NotApplied,
+    /// The first entry failed, the others are done.
+    FirstKey,
+    Fatal,
+}
+
+type Act = Box<dyn Fn(&Lists) + Send + Sync>;
+
+/// A sink that ends its attempts as its script says, and the later ones as `then`.
+pub(crate) struct Sink {
+    pub(crate) log: Arc<Log>,
+    pub(crate) script: Vec<Ending>,
+    pub(crate) then: Ending,
+    /// Done inside each flush callback.
+    pub(crate) act: Option<Act>,
+    pub(crate) requeue: bool,
+    pub(crate) buffer: Option<WeakLists>,
+    pub(crate) farewell: Farewell,
+}
+
+/// Tells the log when the sink is dropped.
+pub(crate) struct Farewell(Arc<Log>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.note(|record| record.sink_gone = true);
+    }
+}
+
+impl Sink {
+    pub(crate) fn new(log: &Arc<Log>) -> Self {
+        Sink::scripted(log, &[])
+    }
+
+    pub(crate) fn scripted(log: &Arc<Log>, script: &[Ending]) -> Self {
+        Sink {
+            log: Arc::clone(log),
+            script: script.to_vec(),
+            then: Ending::Ok,
+            act: None,
+            requeue: false,
+            buffer: None,
+            farewell: Farewell(Arc::clone(log)),
+        }
+    }
+
+    pub(crate) fn start(self, builder: Builder<u8, Vec<u64>, Keyed>) -> Lists {
+        builder.start_cyclic(|weak| Sink { buffer: Some(weak), ..self }).expect("valid settings")
+    }
+
+    fn end(&self, batch: &FlushBatch<u8, Vec<u64>>, ending: Ending) -> Result<(), FlushError<String>> {
+        let skipped = usize::from(ending == Ending::FirstKey);
+        if matches!(ending, Ending::Ok | Ending::LostAnswer | Ending::FirstKey) {
+            self.log.note(|record| {
+                if record.ids.insert(batch.id()) {
+                    for entry in &batch.entries()[skipped..] {
+                        record.applied.entry(*entry.key()).or_default().extend(entry.data());
+                    }
+                }
+            });
+        }
+        let error = format!("{ending:?}");
+        match ending {
+            Ending::Ok => Ok(()),
+            Ending::LostAnswer | Ending::Unknown => Err(FlushError::unknown(error)),
+            Ending::NotApplied => Err(FlushError::not_applied(error)),
+            Ending::FirstKey => Err(FlushError::keys([KeyFailure::new(0, Outcome::NotApplied, error)])),
+            Ending::Fatal => Err(FlushError::fatal(error)),
+        }
+    }
+}
+
+impl DataBuffer<u8, Vec<u64>> for Sink {
+    type Error = String;
+
+    fn handle_flush(&self, _: &u8, _: &Vec<u64>) -> Result<(), String> {
+        Err("only batches are flushed".to_owned())
+    }
+
+    fn handle_flush_batch(&self, batch: &FlushBatch<u8, Vec<u64>>) -> Result<(), FlushError<String>> {
+        let mut attempt = 0;
+        self.log.note(|record| {
+            attempt = record.attempts;
+            record.attempts += 1;
+        });
+        if let Some(act) = &self.act {
+            self.buffer.as_ref().and_then(WeakBuffer::upgrade).iter().for_each(act);
+        }
+        self.end(batch, self.script.get(attempt as usize).copied().unwrap_or(self.then))
+    }
+
+    fn handle_error(&self, failed: FailedFlush<u8, Vec<u64>>) -> Verdict<Vec<u64>> {
+        if self.requeue {
+            return Verdict::Requeue(failed.into_data());
+        }
+        let (key, data) = failed.into_parts();
+        self.log.note(|record| record.given_up.entry(key).or_default().extend(data));
+        Verdict::Done
+    }
+}
+
+/// Two partitions, one worker, retries at once, and nothing happens by itself for a minute.
+pub(crate) fn settings(clock: &ManualClock) -> Builder<u8, Vec<u64>, Keyed> {
+    Buffer::builder()
+        .hasher(Keyed::default())
+        .clock(clock)
+        .seed(1)
+        .partitions(2)
+        .flush_threads(1)
+        .interval(LONG)
+        .hibernate_after(2 * LONG)
+        .retry(RetryPolicy::new().attempts(3).delay(Duration::ZERO))
+}
+
+/// What `shutdown` gave back, per key.
+pub(crate) fn returned(result: Result<(), ShutdownError<u8, Vec<u64>>>) -> BTreeMap<u8, Vec<u64>> {
+    let mut all: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+    let undelivered = result.err().map(ShutdownError::into_undelivered).unwrap_or_default();
+    for left in undelivered {
+        collect(&mut all, &left);
+    }
+    all
+}
+
+pub(crate) fn collect(all: &mut BTreeMap<u8, Vec<u64>>, left: &Undelivered<u8, Vec<u64>>) {
+    all.entry(*left.key()).or_default().extend(left.data());
+}
+
+/// The end of every scenario: the books balance, no callback panicked, and all threads let go.
+pub(crate) fn finish(buffer: Lists, log: &Log) {
+    let stats = buffer.stats();
+    assert_eq!(stats.balance(), 0, "{stats:?}");
+    assert_eq!(stats.panics, 0);
+    drop(buffer);
+    log.wait_for_the_end();
+}
