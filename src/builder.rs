@@ -114,7 +114,11 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// How many partitions the table has: inserts to different partitions never wait for each
-    /// other. Default: 64. From 1 to 65 536.
+    /// other. Default: 80. From 1 to 65 536, not necessarily a power of two.
+    ///
+    /// Each partition's table grows in powers of two. 80 of them are three quarters full at the
+    /// default [`max_keys`](Self::max_keys) of a million; 64 would just have doubled and be half
+    /// empty.
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.config.partitions = partitions;
         self

@@ -67,7 +67,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             name: "write-behind".to_owned(),
-            partitions: 64,
+            partitions: 80,
             interval: Duration::from_secs(5),
             jitter: Duration::ZERO,
             hibernate_after: Duration::from_secs(10),

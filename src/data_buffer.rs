@@ -1,10 +1,9 @@
 //! The trait that users implement: where data goes.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batch::{BatchId, Entry, FlushBatch};
-use crate::driver::sync::Mutex;
 use crate::failure::{FlushError, FlushFailure, flush_each};
 
 /// The sink: the user's type that a buffer hands data to.
@@ -163,7 +162,8 @@ impl<K, V> FailedFlush<K, V> {
 impl<K, V> Drop for FailedFlush<K, V> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            *self.rescued.lock() = self.entry.take();
+            let mut rescued = self.rescued.lock().unwrap_or_else(PoisonError::into_inner);
+            *rescued = self.entry.take();
         }
     }
 }

@@ -1,6 +1,11 @@
 //! A keyed write-behind buffer: accept writes in memory, keep one aggregate per key, hand it to
 //! your storage later, once per key and interval instead of once per write.
-
+//!
+//! Implement [`DataBuffer`] for the place where data goes, start a [`Buffer`] with
+//! [`Buffer::builder`], and insert. The rest of this page is the README: what it is for, a
+//! quickstart, and what exactly is lost, delayed or repeated, and when.
+//!
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations)]
 
@@ -17,6 +22,8 @@ mod failure;
 mod observer;
 mod stats;
 mod summing;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod telemetry;
 mod undelivered;
 
 pub use aggregate::{Addend, Aggregate, Count, Last, Max, Min, Sum};
@@ -35,4 +42,8 @@ pub use hashbrown::Equivalent;
 pub use observer::{FlushEvent, Observer};
 pub use stats::Stats;
 pub use summing::SummingBuffer;
+#[cfg(feature = "metrics")]
+pub use telemetry::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use telemetry::TracingObserver;
 pub use undelivered::{Undelivered, UndeliveredState};

@@ -78,11 +78,11 @@ mod manual {
     /// use write_behind::{Buffer, DataBuffer, ManualClock, Sum};
     /// # use std::sync::{Arc, Mutex};
     ///
-    /// struct Sink(Arc<Mutex<Vec<(&'static str, i64)>>>);
-    /// impl DataBuffer<&'static str, Sum<i64>> for Sink {
+    /// struct Sink(Arc<Mutex<Vec<(String, i64)>>>);
+    /// impl DataBuffer<String, Sum<i64>> for Sink {
     ///     type Error = std::convert::Infallible;
-    ///     fn handle_flush(&self, key: &&'static str, total: &Sum<i64>) -> Result<(), Self::Error> {
-    ///         self.0.lock().unwrap().push((*key, total.0));
+    ///     fn handle_flush(&self, key: &String, total: &Sum<i64>) -> Result<(), Self::Error> {
+    ///         self.0.lock().unwrap().push((key.clone(), total.0));
     ///         Ok(())
     ///     }
     /// }
@@ -99,7 +99,7 @@ mod manual {
     /// clock.advance(Duration::from_millis(4_999));
     /// assert!(flushed.lock().unwrap().is_empty());
     /// clock.advance(Duration::from_millis(1));
-    /// assert_eq!(*flushed.lock().unwrap(), [("page", 3)]);
+    /// assert_eq!(*flushed.lock().unwrap(), [("page".to_owned(), 3)]);
     /// ```
     #[derive(Clone, Default)]
     pub struct ManualClock {

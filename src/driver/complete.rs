@@ -111,7 +111,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let tickets: Vec<Ticket> = entries.map(|(index, entry)| entry.ticket(sequence, index)).collect();
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
-            let mut settlement = Settlement::default();
+            let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
             let mut shard = self.shard(run[0].partition as usize);
             for ticket in run {
                 shard.settle(ticket, Settled::Flushed, &mut settlement);

@@ -35,6 +35,8 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
 
 pub(crate) type Partition<K, V> = Shard<K, V, WaiterRef>;
 
+type Padded<K, V> = CachePadded<Mutex<Partition<K, V>>>;
+
 /// A running buffer without its threads.
 ///
 /// Locks, in the order in which they may be held together: `pulse`, then `assembly`, then
@@ -49,12 +51,12 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) inline: bool,
     hasher: S,
     /// Each guards the generations of its keys. Padded, so that two never share a cache line.
-    shards: Box<[CachePadded<Mutex<Partition<K, V>>>]>,
+    shards: Box<[Padded<K, V>]>,
     pub(crate) pool: Pool,
     /// Guards the stages of all batches in flight.
     pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,
     /// Guards the scheduler's own state; held while it takes a step.
-    pub(crate) pulse: Mutex<Pulse>,
+    pub(crate) pulse: Mutex<Pulse<K, V>>,
     /// Held while a batch is put together or split. Whoever finds data in transit waits here.
     pub(crate) assembly: Mutex<()>,
     /// Held while unused room is called back.

@@ -12,25 +12,27 @@ use super::core::{Core, Key};
 use super::life::Phase;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
-use crate::batch::{BatchId, Content};
+use crate::batch::{BatchId, Content, Entry};
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
 
 /// The scheduler's own state.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Pulse<K, V> {
     /// The partition that the next batch starts with.
     cursor: usize,
     /// Whether a retry goes before a new batch next time, so that neither starves the other.
     retry_first: bool,
     /// Since when there has been nothing to do.
     idle_since: Option<Duration>,
+    /// Where a batch is put together; kept for its memory.
+    taken: Vec<Entry<K, V>>,
     random: SmallRng,
 }
 
-impl Pulse {
+impl<K, V> Pulse<K, V> {
     pub(crate) fn new(random: SmallRng) -> Self {
-        Pulse { cursor: 0, retry_first: true, idle_since: None, random }
+        Pulse { cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
     }
 }
 
@@ -129,7 +131,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Decides what the workers do next: retries and new batches take turns.
-    fn dispatch(&self, pulse: &mut Pulse, mut due: bool) -> Vec<u64> {
+    fn dispatch(&self, pulse: &mut Pulse<K, V>, mut due: bool) -> Vec<u64> {
         let mut jobs = Vec::new();
         loop {
             let mut flights = self.flights.lock();
@@ -154,37 +156,36 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Puts a batch of what is due together and readies it. False if nothing is due.
-    fn assemble(&self, pulse: &mut Pulse) -> bool {
+    fn assemble(&self, pulse: &mut Pulse<K, V>) -> bool {
         let _assembly = self.assembly.lock();
         let sequence = self.flights.lock().reserve();
         let now = self.now_tick();
-        let mut entries = Vec::new();
-        let first = pulse.cursor;
-        for offset in 0..self.partitions() {
-            let partition = (first + offset) % self.partitions();
-            pulse.cursor = (partition + 1) % self.partitions();
-            loop {
-                let limit = (self.config.max_batch_keys - entries.len()).min(Self::HOLD);
-                if limit == 0 || !self.shard(partition).take(now, limit, sequence, &mut entries) {
-                    break;
-                }
-            }
-            if entries.len() == self.config.max_batch_keys {
-                break;
-            }
+        let entries = &mut pulse.taken;
+        let most = self.config.max_batch_keys;
+        // A little from each partition in turn: short holds, and all of them get older together.
+        let share = (most / self.partitions()).clamp(16, Self::HOLD);
+        let mut dry = 0;
+        while entries.len() < most && dry < self.partitions() {
+            let limit = share.min(most - entries.len());
+            let more = self.shard(pulse.cursor).take(now, limit, sequence, entries);
+            dry = if more { 0 } else { dry + 1 };
+            pulse.cursor = (pulse.cursor + 1) % self.partitions();
         }
         let mut flights = self.flights.lock();
         if entries.is_empty() {
             flights.remove(sequence);
             return false;
         }
-        flights.launch(sequence, Arc::new(Content { id: self.batch_id(sequence), entries }));
+        // An allocation of just the right size, which never grows.
+        let mut exactly = Vec::with_capacity(entries.len());
+        exactly.append(entries);
+        flights.launch(sequence, Arc::new(Content { id: self.batch_id(sequence), entries: exactly }));
         true
     }
 
     /// Goes to rest after `hibernate_after` without anything to do, and notices when that is over.
     /// Says when rest would begin.
-    fn rest(&self, pulse: &mut Pulse, idle: bool, now: Duration, step: &mut Step) -> Option<Tick> {
+    fn rest(&self, pulse: &mut Pulse<K, V>, idle: bool, now: Duration, step: &mut Step) -> Option<Tick> {
         if !idle {
             pulse.idle_since = None;
             if self.hibernating.swap(false, Ordering::Relaxed) {
@@ -208,6 +209,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             };
             self.wake_for(unused);
         });
+        pulse.taken = Vec::new();
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
         step.turn = Some(Turn::Hibernated);

@@ -1,10 +1,10 @@
 //! The user's sink and observers, behind types that do not name them, with panics contained.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context;
-use super::sync::{AtomicU64, Mutex, Ordering};
+use super::sync::{AtomicU64, Ordering};
 use crate::batch::{BatchId, Entry, FlushBatch};
 use crate::data_buffer::{DataBuffer, FailedFlush, Verdict};
 use crate::failure::{FlushError, FlushFailure, KeyCause, Outcome, Scope, contained};
@@ -135,7 +135,10 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
         match self.call(|| self.sink.handle_error(failed)) {
             Ok(Verdict::Done) => Handled::Done,
             Ok(Verdict::Requeue(data)) => Handled::Requeue(data),
-            Err(_) => rescued.lock().take().map_or(Handled::Done, Handled::Panicked),
+            Err(_) => {
+                let entry = rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
+                entry.map_or(Handled::Done, Handled::Panicked)
+            }
         }
     }
 

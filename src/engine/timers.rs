@@ -249,7 +249,7 @@ impl Timers {
 
     /// Completes a stored tick: at most 2^31 ms before or after the wheel's own time.
     fn widen(&self, tick: u32) -> Tick {
-        let ahead = tick.wrapping_sub(self.elapsed as u32).cast_signed();
+        let ahead = tick.wrapping_sub(self.elapsed as u32) as i32;
         self.elapsed.saturating_add_signed(i64::from(ahead))
     }
 
@@ -261,12 +261,24 @@ impl Timers {
         let index = self.free;
         if index == NIL {
             let index = self.nodes.len() as u32;
+            self.reserve_one();
             self.nodes.push(Node { hash, ..Node::alone(index) });
             return index;
         }
         self.free = self.nodes[index as usize].next;
         self.nodes[index as usize] = Node { hash, ..Node::alone(index) };
         index
+    }
+
+    /// Grows into fresh memory. Growing in place leaves remainders that allocators keep for small
+    /// blocks; one of those at the top of a heap keeps all of it from going back to the system when
+    /// the buffer rests.
+    fn reserve_one(&mut self) {
+        if self.nodes.len() == self.nodes.capacity() {
+            let mut roomier = Vec::with_capacity(2 * self.nodes.capacity());
+            roomier.append(&mut self.nodes);
+            self.nodes = roomier;
+        }
     }
 
     fn push_back(&mut self, ring: u32, timer: u32) {

@@ -78,7 +78,13 @@ struct Weighing<'a, V: Aggregate> {
 impl<V: Aggregate> Drop for Weighing<'_, V> {
     #[inline]
     fn drop(&mut self) {
-        *self.credit = (*self.credit + self.before).saturating_sub(self.data.weight());
+        let after = self.data.weight();
+        // Told apart so that nothing is written where the weight never changes.
+        if after > self.before {
+            *self.credit = self.credit.saturating_sub(after - self.before);
+        } else if after < self.before {
+            *self.credit += self.before - after;
+        }
     }
 }
 

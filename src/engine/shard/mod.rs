@@ -83,15 +83,17 @@ struct Flying<K> {
     rejoined: bool,
 }
 
+/// In this order so that all that an insert into a sum touches lies with the lock in one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
     accepted: u64,
     pending_inserts: u64,
-    /// Weight that may be used without asking the pool.
-    weight_credit: u64,
     flush_at: u32,
     open: bool,
+    /// Weight that may be used without asking the pool.
+    weight_credit: u64,
     cold: Box<Cold<K, V, T>>,
 }
 
