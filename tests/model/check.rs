@@ -34,7 +34,7 @@ impl<V: Kind> Pair<V> {
             ("removed", stats.removed, model.ended(End::Removed)),
             ("returned", stats.returned, model.ended(End::Returned)),
             ("rejected", stats.rejected, model.rejected),
-            ("shed", stats.shed, model.shed),
+            ("shed", stats.shed, model.shed.len() as u64),
             ("keys", stats.keys, keys),
             ("weight", stats.weight, weight),
             ("flushes", stats.flushes, model.flushes),

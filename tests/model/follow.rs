@@ -20,7 +20,7 @@ impl<V: Kind> Model<V> {
                 self.failed.extend(&flight.generation.numbers);
                 self.give_up(key, flight.generation, fate, at);
             }
-            Event::Shed { .. } => self.shed += 1,
+            Event::Shed { key, data } => self.shed.push((key, data)),
         }
     }
 

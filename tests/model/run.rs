@@ -112,11 +112,12 @@ impl<V: Kind> Pair<V> {
         let fitted = self.model.fits(key, &item());
         let (overflow, before) = (self.model.settings.overflow, self.clock.now());
         let result = self.buffer.insert(key, item());
-        let shed_before = self.model.shed;
+        let shed_before = self.model.shed.len();
         self.follow();
         let now = self.clock.now();
         match result.map_err(|refused| refused.kind) {
-            Ok(()) if self.model.shed > shed_before => {
+            Ok(()) if self.model.shed.len() > shed_before => {
+                assert_eq!(self.model.shed.last(), Some(&(key, V::start(item()))));
                 assert!(overflow == Overflow::Shed && !fitted, "there was room");
             }
             Ok(()) => {

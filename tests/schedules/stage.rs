@@ -135,7 +135,7 @@ pub(crate) struct Sink {
     pub(crate) act: Option<Act>,
     pub(crate) requeue: bool,
     pub(crate) buffer: Option<WeakLists>,
-    pub(crate) farewell: Farewell,
+    pub(crate) _farewell: Farewell,
 }
 
 /// Tells the log when the sink is dropped.
@@ -160,7 +160,7 @@ impl Sink {
             act: None,
             requeue: false,
             buffer: None,
-            farewell: Farewell(Arc::clone(log)),
+            _farewell: Farewell(Arc::clone(log)),
         }
     }
 

@@ -65,8 +65,10 @@ mod lock {
             guard.0 = Some(self.0.wait(lock).unwrap_or_else(PoisonError::into_inner));
         }
 
-        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) {
+        /// Never says that it timed out.
+        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) -> bool {
             self.wait(guard);
+            false
         }
 
         pub(crate) fn notify_one(&self) {
