@@ -1,0 +1,10 @@
+//! The contract of the design, line by line: a test is named after the line that it holds the buffer
+//! to, and runs with every driver.
+
+#[macro_use]
+mod support;
+
+#[path = "contract/data.rs"]
+mod data;
+#[path = "contract/timing.rs"]
+mod timing;

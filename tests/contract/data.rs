@@ -1,0 +1,1 @@
+//! Lines 5 to 9: what becomes of data.
