@@ -83,19 +83,29 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     fn carry_out(&self, attempt: &Attempt<'_>, result: Result<(), Failed>) {
         match result {
-            Ok(()) => {
-                if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
-                    self.settle_flushed(attempt.sequence, (0..).zip(&content.entries));
+            Ok(()) => self.settle_flushed(attempt.sequence, |_| true),
+            Err(Failed::Batch(outcome, failure)) => {
+                if self.batch_failed(attempt, outcome, &failure) {
+                    return;
                 }
             }
-            Err(Failed::Batch(outcome, failure)) => {
+            // The whole batch after all: it stays the same one.
+            Err(Failed::Keys(mut failures)) if attempt.event.keys == 1 && failures.len() == 1 => {
+                let (_, outcome, failure) = failures.remove(0);
                 if self.batch_failed(attempt, outcome, &failure) {
                     return;
                 }
             }
             Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
         }
-        self.flights.lock().remove(attempt.sequence);
+        let content = self.flights.lock().remove(attempt.sequence);
+        self.let_go(content);
+    }
+
+    /// Drops what is the user's, outside all locks and without taking the rest of the work along if
+    /// a destructor panics.
+    fn let_go<T>(&self, users: T) {
+        let _ = self.callbacks.call(|| drop(users));
     }
 
     fn take_content(&self, sequence: u64) -> Content<K, V> {
@@ -103,9 +113,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         unwrap_soon(content.unwrap_or_else(|| unreachable!("a batch that was flushed has content")))
     }
 
-    /// One partition's entries stand together, so each partition is locked about once.
-    fn settle_flushed<'a>(&self, sequence: u64, entries: impl Iterator<Item = (u32, &'a Entry<K, V>)>) {
-        let tickets: Vec<Ticket> = entries.map(|(index, entry)| entry.ticket(sequence, index)).collect();
+    /// One partition's entries stand together, so each partition is locked about once. While the
+    /// entries are being settled readers still find them in their batch.
+    fn settle_flushed(&self, sequence: u64, is_flushed: impl Fn(u32) -> bool) {
+        let Presence::Here(content) = ({ self.flights.lock().content(sequence) }) else { return };
+        let flushed = (0..).zip(&content.entries).filter(|(index, _)| is_flushed(*index));
+        let tickets: Vec<Ticket> = flushed.map(|(index, entry)| entry.ticket(sequence, index)).collect();
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
             let mut settlement = Settlement::default();
@@ -144,53 +157,53 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// batch of its own. When attempts are spent each half still gets one, so that in the end only
     /// the key to blame is given up.
     fn halve(&self, attempt: &Attempt<'_>, wait: Duration, failure: &FlushFailure) {
-        let _assembly = self.assembly.lock();
-        let mut first = place(self.take_content(attempt.sequence).entries);
-        let second = first.split_off(first.len() / 2);
-        for half in [first, second] {
-            self.go_on_as_part(attempt, half, wait, failure);
-        }
+        let halves = {
+            let _assembly = self.assembly.lock();
+            let mut first = place(self.take_content(attempt.sequence).entries);
+            let second = first.split_off(first.len() / 2);
+            [first, second].map(|half| self.go_on_as_part(attempt, half, wait, failure))
+        };
+        halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
     /// These keys failed, each in its own way, and the others are done.
     fn keys_failed(&self, attempt: &Attempt<'_>, failures: Vec<(usize, Outcome, FlushFailure)>) {
         let again = self.config.retry.allows_another(attempt.event.attempt);
-        let mut given_up = Vec::new();
-        {
-            let _assembly = self.assembly.lock();
-            let mut failures: BTreeMap<_, _> = failures
-                .into_iter()
-                .map(|(index, outcome, failure)| (index as u32, (outcome, failure)))
-                .collect();
-            let (failed, flushed): (Placed<K, V>, Placed<K, V>) =
-                place(self.take_content(attempt.sequence).entries)
-                    .into_iter()
-                    .partition(|(index, _)| failures.contains_key(index));
-            let flushed = flushed.iter().map(|(index, entry)| (*index, entry));
-            self.settle_flushed(attempt.sequence, flushed);
-            for (index, entry) in failed {
-                let Some((outcome, failure)) = failures.remove(&index) else { continue };
-                if again && outcome != Outcome::Fatal {
-                    let wait = self.backoff(attempt.event.attempt);
-                    self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure);
-                } else {
-                    given_up.push((index, entry, failure));
+        let fate =
+            |outcome| (again && outcome != Outcome::Fatal).then(|| self.backoff(attempt.event.attempt));
+        let mut failures: BTreeMap<u32, _> = failures
+            .into_iter()
+            .map(|(index, outcome, failure)| (index as u32, (fate(outcome), failure)))
+            .collect();
+        self.settle_flushed(attempt.sequence, |index| !failures.contains_key(&index));
+        let (mut flushed, mut retried, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
+        let assembly = self.assembly.lock();
+        for (index, entry) in place(self.take_content(attempt.sequence).entries) {
+            match failures.remove(&index) {
+                None => flushed.push(entry),
+                Some((Some(wait), failure)) => {
+                    retried.push((self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure), wait));
                 }
+                Some((None, failure)) => given_up.push((index, entry, failure)),
             }
         }
+        drop(assembly);
+        self.let_go(flushed);
+        retried.iter().for_each(|(part, wait)| self.tell_retried(part, *wait));
         for (index, entry, failure) in given_up {
             self.give_up(attempt, index, entry, &failure);
         }
     }
 
-    /// Makes a new batch of some entries of a failed one. The assembly lock is held.
-    fn go_on_as_part(
+    /// Makes a new batch of some entries of a failed one. The assembly lock is held, so observers
+    /// are told later.
+    fn go_on_as_part<'a>(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &Attempt<'a>,
         part: Placed<K, V>,
         wait: Duration,
         failure: &FlushFailure,
-    ) {
+    ) -> FlushEvent<'a> {
         let sequence = self.flights.lock().reserve();
         let entries: Vec<Entry<K, V>> = (0..)
             .zip(part)
@@ -212,7 +225,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let until = tick::ceil(self.clock.now().saturating_add(wait));
         let content = Arc::new(Content { id, entries });
         self.flights.lock().back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
-        self.tell_retried(&event, wait);
+        event
     }
 
     fn backoff(&self, attempts: u32) -> Duration {

@@ -43,6 +43,8 @@ pub(crate) struct Step {
     pub(crate) next: Option<Tick>,
     /// Let the workers go.
     pub(crate) rest: bool,
+    /// The buffer was at rest until now.
+    pub(crate) woke: bool,
     /// The buffer is closed: this was the last step.
     pub(crate) closed: bool,
 }
@@ -79,6 +81,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         step.next =
             [step.next, next_flight, hibernate_at, drained_at.map(tick::ceil)].into_iter().flatten().min();
         drop(pulse);
+        self.tell_rest(&step);
         for (sequence, running) in overdue {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
             let batch = self.batch_id(sequence);
@@ -169,12 +172,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Goes to rest after `hibernate_after` without anything to do, and notices when that is over.
     /// Says when rest would begin.
     fn rest(&self, pulse: &mut Pulse, idle: bool, now: Duration, step: &mut Step) -> Option<Tick> {
-        let name = &self.config.name;
         if !idle {
             pulse.idle_since = None;
-            if self.hibernating.swap(false, Ordering::Relaxed) {
-                self.callbacks.observe(|observer| observer.woke(name));
-            }
+            step.woke = self.hibernating.swap(false, Ordering::Relaxed);
             return None;
         }
         if self.hibernating.load(Ordering::Relaxed) {
@@ -195,8 +195,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         });
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
-        self.callbacks.observe(|observer| observer.hibernated(name));
         None
+    }
+
+    fn tell_rest(&self, step: &Step) {
+        let name = &self.config.name;
+        if step.woke {
+            self.callbacks.observe(|observer| observer.woke(name));
+        }
+        if step.rest {
+            self.callbacks.observe(|observer| observer.hibernated(name));
+        }
     }
 
     /// A uniformly random number in 0..1, for backoff jitter.

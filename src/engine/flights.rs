@@ -160,9 +160,9 @@ impl<B: Clone> Flights<B> {
         self.back_off(sequence, until, failure);
     }
 
-    /// The batch is settled or split.
-    pub(crate) fn remove(&mut self, sequence: u64) {
-        self.live.remove(&sequence);
+    /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<B> {
+        self.live.remove(&sequence)?.batch
     }
 
     /// Takes the content out of a batch that is being settled.
