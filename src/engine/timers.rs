@@ -134,6 +134,15 @@ impl Timers {
         self.state(timer) == State::Armed && self.queue(timer, reason)
     }
 
+    /// Changes the reason of a timer that is due.
+    pub(crate) fn set_reason(&mut self, timer: u32, reason: FlushReason) {
+        let state = &mut self.nodes[timer as usize].state;
+        match state {
+            State::Queued(due) | State::Parked(due) => *due = reason,
+            State::Free | State::Armed => {}
+        }
+    }
+
     /// Changes the deadline on record without touching the ring that the timer is in; for timers
     /// that are due.
     pub(crate) fn set_deadline(&mut self, timer: u32, tick: Tick) {

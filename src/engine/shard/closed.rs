@@ -22,6 +22,10 @@ impl<K, V> Default for Closed<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Closed<K, V> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     pub(super) fn contains(&self, key: &K) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)
     }

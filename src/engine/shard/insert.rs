@@ -189,6 +189,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         self.accepted += 1;
         self.pending_inserts += 1;
         let inserted = self.reached_size(timer);
+        // Whatever made the older one due does not hold for the new one.
+        self.cold.timers.set_reason(timer, FlushReason::Size);
         self.cold.timers.set_deadline(timer, deadline);
         Ok(inserted)
     }

@@ -53,7 +53,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let flying_key = key.clone();
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
-                if cold.closed.contains(key) {
+                if cold.closed.contains(key) || is_due(reason, found.get().count, self.flush_at) {
                     cold.timers.park(timer, reason);
                 } else {
                     // The pending one was not asked for: it keeps its own deadline.
@@ -97,8 +97,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         if let Some(waiter) = waiter {
             self.cold.watches.add(waiter, key.clone(), outstanding);
         }
-        let due = pending.is_some_and(|pending| self.cold.timers.request(pending.timer, reason));
+        let due = pending.map(|pending| pending.timer).is_some_and(|timer| self.ask(timer, reason));
         Request { due, outstanding }
+    }
+
+    /// Asks for all that a timer stands for. Says whether something became due.
+    fn ask(&mut self, timer: u32, reason: FlushReason) -> bool {
+        if !self.cold.closed.is_empty() && self.cold.closed.contains(self.key_at(timer)) {
+            // It may be due for the sake of its closed generations alone.
+            self.cold.timers.set_reason(timer, reason);
+        }
+        self.cold.timers.request(timer, reason)
     }
 
     /// Does what [`request`](Self::request) does for all keys that have a timer among the next
@@ -120,7 +129,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 all.due |= one.due;
                 all.outstanding += one.outstanding;
             } else {
-                all.due |= self.cold.timers.request(timer, reason);
+                all.due |= self.ask(timer, reason);
             }
         }
         (all, next)
@@ -150,5 +159,15 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             self.cold.timers.nearest().map(|timer| self.cold.timers.queue(timer, FlushReason::Pressure))
         });
         hastened.count()
+    }
+}
+
+/// Whether the pending generation of a key is due itself, and not only older ones that it has
+/// closed. A closed one stands in the queue by its size, or by the deadline that it once had.
+pub(super) fn is_due(reason: FlushReason, count: u32, flush_at: u32) -> bool {
+    match reason {
+        FlushReason::Deadline => false,
+        FlushReason::Size => count >= flush_at,
+        FlushReason::Requested | FlushReason::Pressure | FlushReason::Shutdown => true,
     }
 }
