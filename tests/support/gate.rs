@@ -4,7 +4,7 @@ use std::time::Duration;
 /// A callback that reaches a closed gate stands there until it is opened. Only for drivers whose
 /// callbacks run on threads of their own.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -14,7 +14,7 @@ struct State {
 
 impl Gate {
     /// Waits until the gate is open.
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();
         state.arrived += 1;
@@ -25,7 +25,7 @@ impl Gate {
     }
 
     /// Waits until so many have come to the gate.
-    pub fn await_arrivals(&self, arrivals: usize) {
+    pub(crate) fn await_arrivals(&self, arrivals: usize) {
         let (state, changed) = &*self.0;
         let limit = Duration::from_secs(30);
         let state = state.lock().unwrap();
@@ -34,7 +34,7 @@ impl Gate {
         assert!(!waited.timed_out(), "nobody came to the gate");
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         let (state, changed) = &*self.0;
         state.lock().unwrap().open = true;
         changed.notify_all();

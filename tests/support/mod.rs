@@ -4,9 +4,9 @@ mod gate;
 mod rig;
 mod script;
 
-pub use gate::Gate;
-pub use rig::{Driver, Rig, ms, secs};
-pub use script::{Answer, Call, Script};
+pub(crate) use gate::Gate;
+pub(crate) use rig::{Driver, Rig, ms, secs};
+pub(crate) use script::{Answer, Call, Script};
 
 /// Makes a `#[test]` per driver of each scenario: `name::threads` and `name::inline`.
 macro_rules! each_driver {

@@ -9,7 +9,7 @@ const GENEROUS: Duration = Duration::from_secs(30);
 
 /// Who does a buffer's work. Every scenario of the contract runs with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
+pub(crate) enum Driver {
     /// `Builder::start`: threads, on the manual clock.
     Threads,
     /// `Builder::start_inline`: nobody but the caller.
@@ -18,7 +18,7 @@ pub enum Driver {
 
 impl Driver {
     /// Starts a buffer on the manual clock. The one place that knows how a driver is started.
-    pub fn start<K: Key, V: Aggregate, D: DataBuffer<K, V>>(
+    pub(crate) fn start<K: Key, V: Aggregate, D: DataBuffer<K, V>>(
         self,
         builder: Builder<K, V>,
         clock: &ManualClock,
@@ -33,26 +33,27 @@ impl Driver {
 }
 
 /// A running buffer with a manual clock and a scripted sink.
-pub struct Rig<K, V> {
-    pub driver: Driver,
-    pub buffer: Buffer<K, V>,
-    pub clock: ManualClock,
-    pub sink: Script<K, V>,
+pub(crate) struct Rig<K, V> {
+    pub(crate) driver: Driver,
+    pub(crate) buffer: Buffer<K, V>,
+    pub(crate) clock: ManualClock,
+    pub(crate) sink: Script<K, V>,
 }
 
 impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
     /// With a sink that acknowledges everything.
-    pub fn start(driver: Driver, configure: impl FnOnce(Builder<K, V>) -> Builder<K, V>) -> Self {
+    pub(crate) fn start(driver: Driver, configure: impl FnOnce(Builder<K, V>) -> Builder<K, V>) -> Self {
         Rig::with(driver, Script::accepting(), configure)
     }
 
-    pub fn with(
+    pub(crate) fn with(
         driver: Driver,
         sink: Script<K, V>,
         configure: impl FnOnce(Builder<K, V>) -> Builder<K, V>,
     ) -> Self {
         let clock = ManualClock::new();
-        let builder = configure(Buffer::builder().seed(7));
+        // The clock may have stopped when the rig is dropped.
+        let builder = configure(Buffer::builder().seed(7).drop_timeout(Duration::ZERO));
         let played = sink.clone();
         let install = |weak: WeakBuffer<K, V>| {
             played.install(weak, clock.clone());
@@ -66,23 +67,35 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         Rig { driver, buffer, clock, sink }
     }
 
-    pub fn insert(&self, key: K, item: V::Item) {
+    pub(crate) fn insert(&self, key: K, item: V::Item) {
         self.buffer.insert(key, item).expect("the insert is accepted");
     }
 
     /// Moves the time on.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
     /// Waits until `done`, without the time moving.
-    pub fn eventually(&self, what: &str, done: impl Fn() -> bool) {
+    pub(crate) fn eventually(&self, what: &str, done: impl Fn() -> bool) {
         self.wait(what, Duration::ZERO, done);
     }
 
     /// Lets time pass, in small steps, until `done`.
-    pub fn pass_time_until(&self, what: &str, done: impl Fn() -> bool) {
+    pub(crate) fn pass_time_until(&self, what: &str, done: impl Fn() -> bool) {
         self.wait(what, ms(50), done);
+    }
+
+    /// Makes a call that waits, and lets time pass meanwhile.
+    pub(crate) fn while_time_passes<T: Send>(&self, call: impl FnOnce(&Buffer<K, V>) -> T + Send) -> T {
+        if self.driver == Driver::Inline {
+            return call(&self.buffer);
+        }
+        std::thread::scope(|scope| {
+            let calling = scope.spawn(|| call(&self.buffer));
+            self.pass_time_until("the call returns", || calling.is_finished());
+            calling.join().expect("the call does not panic")
+        })
     }
 
     fn wait(&self, what: &str, step: Duration, done: impl Fn() -> bool) {
@@ -98,10 +111,10 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
     }
 }
 
-pub fn ms(millis: u64) -> Duration {
+pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub fn secs(secs: u64) -> Duration {
+pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

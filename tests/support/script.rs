@@ -7,14 +7,14 @@ use write_behind::{
 };
 
 /// What a scripted sink answers to a batch.
-pub type Answer = Result<(), FlushError<String>>;
+pub(crate) type Answer = Result<(), FlushError<String>>;
 
 type ToBatch<K, V> = Box<dyn Fn(&Script<K, V>, &FlushBatch<K, V>) -> Answer + Send + Sync>;
 type ToKey<K, V> = Box<dyn Fn(&Script<K, V>, &K, &V) -> Result<(), String> + Send + Sync>;
 type ToFailed<K, V> = Box<dyn Fn(&Script<K, V>, FailedFlush<K, V>) -> Verdict<V> + Send + Sync>;
 
 /// A sink that answers by a script and remembers all that it was told.
-pub struct Script<K, V> {
+pub(crate) struct Script<K, V> {
     shared: Arc<Shared<K, V>>,
 }
 
@@ -39,16 +39,16 @@ struct Seen<K, V> {
 
 /// One attempt that the sink was asked to make.
 #[derive(Debug, Clone)]
-pub struct Call<K, V> {
+pub(crate) struct Call<K, V> {
     /// `None` where the sink is asked key by key.
-    pub id: Option<BatchId>,
-    pub attempt: u32,
-    pub reason: FlushReason,
-    pub settled_below: u64,
-    pub entries: Vec<(K, V)>,
-    pub at: Duration,
+    pub(crate) id: Option<BatchId>,
+    pub(crate) attempt: u32,
+    pub(crate) reason: FlushReason,
+    pub(crate) settled_below: u64,
+    pub(crate) entries: Vec<(K, V)>,
+    pub(crate) at: Duration,
     /// Whether it was acknowledged; `None` while it runs, or if it panicked.
-    pub acknowledged: Option<bool>,
+    pub(crate) acknowledged: Option<bool>,
 }
 
 impl<K, V> Clone for Script<K, V> {
@@ -59,17 +59,19 @@ impl<K, V> Clone for Script<K, V> {
 
 impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     /// Acknowledges everything.
-    pub fn accepting() -> Self {
+    pub(crate) fn accepting() -> Self {
         Script::batches(|_, _| Ok(()))
     }
 
     /// Answers batch by batch.
-    pub fn batches(answer: impl Fn(&Self, &FlushBatch<K, V>) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn batches(
+        answer: impl Fn(&Self, &FlushBatch<K, V>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         Script::assemble(Box::new(answer), None)
     }
 
     /// Answers key by key, through the provided `handle_flush_batch`.
-    pub fn keys(answer: impl Fn(&Self, &K, &V) -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub(crate) fn keys(answer: impl Fn(&Self, &K, &V) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Script::assemble(Box::new(|_, _| Ok(())), Some(Box::new(answer)))
     }
 
@@ -95,7 +97,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     }
 
     /// What `handle_error` does, after it has been recorded.
-    pub fn on_error(
+    pub(crate) fn on_error(
         mut self,
         verdict: impl Fn(&Self, FailedFlush<K, V>) -> Verdict<V> + Send + Sync + 'static,
     ) -> Self {
@@ -113,43 +115,43 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     }
 
     /// The buffer that this is the sink of.
-    pub fn buffer(&self) -> Buffer<K, V> {
+    pub(crate) fn buffer(&self) -> Buffer<K, V> {
         let (buffer, _) = self.shared.place.get().expect("the buffer runs");
         buffer.upgrade().expect("a handle is left")
     }
 
-    pub fn clock(&self) -> &ManualClock {
+    pub(crate) fn clock(&self) -> &ManualClock {
         &self.shared.place.get().expect("the buffer runs").1
     }
 
     /// Every attempt, in the order in which they began.
-    pub fn calls(&self) -> Vec<Call<K, V>> {
+    pub(crate) fn calls(&self) -> Vec<Call<K, V>> {
         self.seen().calls.clone()
     }
 
     /// Everything that was acknowledged, in order.
-    pub fn flushed(&self) -> Vec<(K, V)> {
+    pub(crate) fn flushed(&self) -> Vec<(K, V)> {
         let seen = self.seen();
         let acknowledged = seen.calls.iter().filter(|call| call.acknowledged == Some(true));
         acknowledged.flat_map(|call| call.entries.clone()).collect()
     }
 
     /// What `handle_error` was given: key, data, attempts and the failure in words.
-    pub fn given_up(&self) -> Vec<(K, V, u32, String)> {
+    pub(crate) fn given_up(&self) -> Vec<(K, V, u32, String)> {
         self.seen().given_up.clone()
     }
 
-    pub fn shed(&self) -> Vec<(K, V)> {
+    pub(crate) fn shed(&self) -> Vec<(K, V)> {
         self.seen().shed.clone()
     }
 
     /// How many callbacks ran at once at most.
-    pub fn busiest(&self) -> usize {
+    pub(crate) fn busiest(&self) -> usize {
         self.seen().busiest
     }
 
     /// How often a key was handed out while it was still being worked on.
-    pub fn overlaps(&self) -> usize {
+    pub(crate) fn overlaps(&self) -> usize {
         self.seen().overlaps
     }
 
