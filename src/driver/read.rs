@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::Equivalent;
 
-use super::core::{Core, Key};
-use super::sync::{Ordering, yield_now};
+use super::core::{Core, Key, Partition};
+use super::sync::{Mutex, Ordering, yield_now};
 use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, FlushReason};
@@ -107,11 +107,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Makes everything due that is there at this moment.
     pub(crate) fn request_all(&self, reason: FlushReason, waiter: Option<&WaiterRef>) {
-        for shard in self.shards() {
+        let watch_flying = |shard: &Mutex<Partition<K, V>>| {
             if let Some(waiter) = waiter {
                 let mut shard = shard.lock();
                 waiter.expect(shard.watch_flying(waiter));
             }
+        };
+        for shard in self.shards() {
+            watch_flying(shard);
             let mut from = Some(0);
             while let Some(start) = from {
                 let mut shard = shard.lock();
@@ -121,6 +124,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 }
                 from = next;
             }
+            // Once more: what was taken between two of the steps has been in no one's sight.
+            watch_flying(shard);
         }
         self.doorbell.ring();
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
 use super::insert::Need;
+use super::take::is_due;
 use super::{Flying, Generation, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
@@ -52,7 +53,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement: &mut Settlement<K, T>,
     ) -> bool {
         let Some(flying) = self.land(ticket) else { return false };
-        settlement.reached.append(&mut self.reached(&flying.key));
+        settlement.reached.append(&mut self.reached(&flying.key, 1));
         let tally = &mut self.cold.tally;
         match how {
             Settled::Kept => tally.undelivered += ticket.count,
@@ -83,7 +84,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         make_hash: impl Fn(&K) -> u32,
     ) -> Option<Settlement<K, T>> {
         let flying = self.land(ticket)?;
-        let reached = self.reached(&flying.key);
+        let reached = self.reached(&flying.key, 1);
         let cold = &mut *self.cold;
         cold.tally.in_flight -= ticket.count;
         self.pending_inserts += ticket.count;
@@ -144,8 +145,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let timer = found.get().timer;
         let older = self.cold.closed.pop_front(&found.get().key);
         let mut settlement = Settlement::default();
+        let flies = self.cold.flying.find(spread(hash), |flying| flying.key == found.get().key).is_some();
         let (key, data, count) = match older {
-            Some(older) => (found.get().key.clone(), older.data, older.count),
+            Some(older) => {
+                let (key, newest) = (found.get().key.clone(), found.get().count);
+                settlement.armed = self.let_newest_wait(timer, &key, newest);
+                (key, older.data, older.count)
+            }
             None => {
                 let (pending, _) = found.remove();
                 self.cold.timers.cancel(timer);
@@ -160,9 +166,22 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.pending_inserts -= u64::from(count);
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
-        settlement.reached = self.reached(&key);
+        settlement.reached = self.reached(&key, 1 + u32::from(flies));
         settlement.keys.push(key);
         Some((data, settlement))
+    }
+
+    /// If a pending generation was due only for the sake of older ones that are gone, gives it its
+    /// own deadline back and returns that.
+    fn let_newest_wait(&mut self, timer: u32, key: &K, count: u32) -> Option<Tick> {
+        let cold = &mut *self.cold;
+        let (State::Queued(reason) | State::Parked(reason)) = cold.timers.state(timer) else { return None };
+        if cold.closed.contains(key) || is_due(reason, count, self.flush_at) {
+            return None;
+        }
+        let deadline = cold.timers.deadline(timer);
+        cold.timers.rearm(timer, deadline);
+        Some(deadline)
     }
 
     /// Empties the table for shutdown: hands out every pending generation, oldest first per key.
@@ -208,8 +227,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         Some(found.remove().0)
     }
 
-    fn reached(&mut self, key: &K) -> Vec<T> {
-        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key) }
+    /// Those who waited for the generation of `key` that is at this place, the oldest being at 1.
+    fn reached(&mut self, key: &K, place: u32) -> Vec<T> {
+        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key, place) }
     }
 
     fn unpark(&mut self, flying: &Flying<K>) -> bool {

@@ -10,7 +10,7 @@ use crate::batch::{Entry, FlushReason};
 pub(crate) struct Request {
     /// Something became due.
     pub(crate) due: bool,
-    /// Generations that have to be settled before all of it is out.
+    /// Generations that the waiter has to wait for now, in addition to those that it waits for already.
     pub(crate) outstanding: u32,
 }
 
@@ -93,10 +93,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             return Request::default();
         };
         let closed = self.cold.closed.len_of(key);
-        let outstanding = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
-        if let Some(waiter) = waiter {
-            self.cold.watches.add(waiter, key.clone(), outstanding);
-        }
+        let generations = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
+        let outstanding = waiter.map_or(0, |waiter| self.cold.watches.add(waiter, key.clone(), generations));
         let due = pending.map(|pending| pending.timer).is_some_and(|timer| self.ask(timer, reason));
         Request { due, outstanding }
     }
@@ -135,12 +133,11 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         (all, next)
     }
 
-    /// Lets `waiter` wait for every key that is in flight and has no newer data; those that have
-    /// are met by [`request_some`](Self::request_some).
+    /// Lets `waiter` wait for everything that is in flight. Says how much that is in addition to
+    /// what it waits for already.
     pub(crate) fn watch_flying(&mut self, waiter: &T) -> u32 {
         let cold = &mut *self.cold;
-        let alone = cold.flying.iter().filter(|flying| !flying.rejoined);
-        alone.map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).count() as u32
+        cold.flying.iter().map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).sum()
     }
 
     pub(crate) fn forget_waiter(&mut self, waiter: &T) {
