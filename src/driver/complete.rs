@@ -144,6 +144,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.tell_retried(&attempt.event, wait);
             let until = tick::ceil(self.clock.now().saturating_add(wait));
             self.flights.lock().back_off(attempt.sequence, until, failure.clone());
+            self.heed_shutdown(wait);
             return true;
         }
         let content = self.take_content(attempt.sequence);
@@ -163,6 +164,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let second = first.split_off(first.len() / 2);
             [first, second].map(|half| self.go_on_as_part(attempt, half, wait, failure))
         };
+        self.heed_shutdown(wait);
         halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
@@ -189,6 +191,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         drop(assembly);
         self.let_go(flushed);
+        if let Some(longest) = retried.iter().map(|(_, wait)| *wait).max() {
+            self.heed_shutdown(longest);
+        }
         retried.iter().for_each(|(part, wait)| self.tell_retried(part, *wait));
         for (index, entry, failure) in given_up {
             self.give_up(attempt, index, entry, &failure);
@@ -231,6 +236,20 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn backoff(&self, attempts: u32) -> Duration {
         let wait = self.config.retry.wait(attempts, self.chance());
         if self.life.phase() == Phase::Open { wait } else { wait.min(DRAINING_BACKOFF) }
+    }
+
+    /// A batch waits now for its next attempt. Shutdown may have passed it by while the wait was being
+    /// chosen: then it is hurried like the others, or put aside if all is over.
+    fn heed_shutdown(&self, wait: Duration) {
+        let draining = self.life.phase() > Phase::Open;
+        let mut flights = self.flights.lock();
+        if flights.is_over() {
+            drop(flights);
+            self.put_flights_aside();
+            self.report_if_orphaned();
+        } else if draining && wait > DRAINING_BACKOFF {
+            flights.hurry();
+        }
     }
 
     fn tell_retried(&self, event: &FlushEvent<'_>, wait: Duration) {

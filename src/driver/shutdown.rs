@@ -41,23 +41,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.life.phase() != Phase::Draining {
             return;
         }
-        let _assembly = self.assembly.lock();
-        let stranded = self.flights.lock().strand();
-        let mut left = Vec::new();
-        for (sequence, flight) in stranded {
-            left.extend(self.return_flight(sequence, flight));
-        }
+        let assembly = self.assembly.lock();
+        self.put_flights_aside();
         for shard in self.shards() {
-            let pending = shard.lock().abandon();
-            left.extend(pending.into_iter().map(|entry| Undelivered::own(entry, UndeliveredState::Pending)));
+            let pending = shard.lock().abandon().into_iter();
+            let left = pending.map(|entry| Undelivered::own(entry, UndeliveredState::Pending));
+            self.undelivered.lock().extend(left);
         }
-        self.undelivered.lock().extend(left);
+        drop(assembly);
         self.life.enter(Phase::Closed);
         self.waiters.lock().drain(..).for_each(|waiter| waiter.close());
         self.room.wake_all();
         self.doorbell.ring();
-        if self.orphaned.load(Ordering::Relaxed) {
-            self.report_left();
+        self.report_if_orphaned();
+    }
+
+    /// Puts aside what is in flight and will not be sent any more.
+    pub(crate) fn put_flights_aside(&self) {
+        let stranded = self.flights.lock().strand();
+        for (sequence, flight) in stranded {
+            let left = self.return_flight(sequence, flight);
+            self.undelivered.lock().extend(left);
         }
     }
 
@@ -68,11 +72,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         for (index, entry) in (0..).zip(&content.entries) {
             let ticket = entry.ticket(sequence, index);
-            self.shard(entry.partition as usize).settle(
-                &ticket,
-                Settled::Returned,
-                &mut Settlement::default(),
-            );
+            let mut settlement = Settlement::default();
+            self.shard(entry.partition as usize).settle(&ticket, Settled::Returned, &mut settlement);
         }
         match stranded {
             Stranded::Running(content) => {
@@ -92,17 +93,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Fetches what shutdown hands back, and how much there ever was.
     pub(crate) fn fetch_undelivered(&self) -> (Vec<Undelivered<K, V>>, u64) {
-        let fetched = std::mem::take(&mut *self.undelivered.lock());
-        let mut inserts = 0;
+        let (fetched, inserts) = {
+            let mut undelivered = self.undelivered.lock();
+            // Counted before the lock is released, so that nobody finds neither data nor number.
+            let now = undelivered.iter().map(Undelivered::count).sum();
+            let before = self.counters.returned.fetch_add(now, Ordering::Relaxed);
+            (std::mem::take(&mut *undelivered), before + now)
+        };
         for undelivered in &fetched {
-            let entry = undelivered.entry();
-            inserts += entry.count;
             if let UndeliveredState::Unhandled { .. } = undelivered.state() {
+                let entry = undelivered.entry();
                 self.shard(entry.partition as usize).return_kept(entry.count, entry.weight);
             }
         }
-        let before = self.counters.returned.fetch_add(inserts, Ordering::Relaxed);
-        (fetched, before + inserts)
+        (fetched, inserts)
+    }
+
+    pub(crate) fn report_if_orphaned(&self) {
+        if self.orphaned.load(Ordering::Relaxed) {
+            self.report_left();
+        }
     }
 
     /// Nobody is left to fetch it: tells the observers.

@@ -50,6 +50,8 @@ pub(crate) struct Flights<B> {
     ready: VecDeque<u64>,
     next_sequence: u64,
     running: usize,
+    /// Shutdown's deadline has come: nothing is sent any more.
+    over: bool,
 }
 
 impl<B: Clone> Flights<B> {
@@ -60,6 +62,7 @@ impl<B: Clone> Flights<B> {
             ready: VecDeque::new(),
             next_sequence: 1,
             running: 0,
+            over: false,
         }
     }
 
@@ -214,8 +217,14 @@ impl<B: Clone> Flights<B> {
         }
     }
 
-    /// Shutdown's deadline: takes out everything except what is being settled at this moment.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Shutdown's deadline: takes out everything except what is being settled at this moment. If
+    /// some of that is then to be sent again, it has to be taken out in the same way.
     pub(crate) fn strand(&mut self) -> Vec<(u64, Stranded<B>)> {
+        self.over = true;
         let kept = |flight: &Flight<B>| matches!(flight.stage, Stage::Settling | Stage::Assembling);
         let (settling, stranded): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| kept(flight));

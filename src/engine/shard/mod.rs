@@ -115,6 +115,8 @@ struct Cold<K, V, T> {
 #[derive(Debug, Default)]
 struct Tally {
     keys: u64,
+    /// The part of `keys` that nothing but undelivered data stands for.
+    kept_keys: u64,
     in_flight: u64,
     undelivered: u64,
     flushed: u64,

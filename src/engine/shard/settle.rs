@@ -67,7 +67,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         }
         if flying.rejoined {
             settlement.due |= self.unpark(&flying);
-        } else if how != Settled::Kept {
+        } else if how == Settled::Kept {
+            self.cold.tally.kept_keys += 1;
+        } else {
             settlement.freed.keys += self.free_key();
         }
         settlement.keys.push(flying.key);
@@ -218,6 +220,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         tally.undelivered -= count;
         tally.in_flight -= count;
         tally.returned += count;
+        if tally.kept_keys > 0 {
+            tally.kept_keys -= 1;
+            tally.keys -= 1;
+        }
         self.free_weight(weight);
     }
 
