@@ -288,12 +288,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut shard = self.shard(ticket.partition as usize);
         if shard.is_open() {
             // Merging is the user's code and may panic; the other keys of the batch must not suffer.
-            let requeued =
-                self.callbacks.call(|| shard.requeue(ticket, data, now, |key| self.spot(key).hash));
+            let mut settlement = Settlement::default();
+            let _ = self.callbacks.call(|| {
+                shard.requeue(ticket, data, now, |key| self.spot(key).hash, &mut settlement);
+            });
             drop(shard);
-            if let Ok(Some(settlement)) = requeued {
-                self.follow_settlement(settlement, Some(failure));
-            }
+            self.follow_settlement(settlement, Some(failure));
             return;
         }
         drop(shard);

@@ -119,7 +119,8 @@ impl RetryPolicy {
     pub(crate) fn wait(&self, attempts_made: u32, chance: f64) -> Duration {
         let exponent = i32::try_from(attempts_made.saturating_sub(1)).unwrap_or(i32::MAX);
         let grown = self.delay.as_secs_f64() * self.factor.powi(exponent);
-        let base = grown.min(self.cap.as_secs_f64());
+        // Zero times a factor beyond all numbers is no number.
+        let base = if self.delay.is_zero() { 0.0 } else { grown.min(self.cap.as_secs_f64()) };
         Duration::from_secs_f64(base * (1.0 + self.jitter * chance))
     }
 }
@@ -134,6 +135,12 @@ mod tests {
         let waits: Vec<_> = (1..=5).map(|attempts| policy.wait(attempts, 0.9).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5, 5]);
         assert_eq!(policy.wait(u32::MAX, 0.0), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn no_delay_stays_no_delay() {
+        let policy = RetryPolicy::new().delay(Duration::ZERO).factor(2.0);
+        assert_eq!(policy.wait(u32::MAX, 0.5), Duration::ZERO);
     }
 
     #[test]

@@ -9,7 +9,8 @@ pub(crate) const MAX_DELAY: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 
 /// Rounds down: what the clock shows.
 pub(crate) fn floor(time: Duration) -> Tick {
-    time.as_secs() * 1_000 + u64::from(time.subsec_millis())
+    // A deadline of `Duration::MAX` is a way to say never.
+    time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_millis()))
 }
 
 /// Rounds up: when something is due, so that nothing is ever early.
@@ -31,5 +32,10 @@ mod tests {
         assert_eq!((floor(time), ceil(time)), (1, 2));
         let whole = Duration::from_millis(5_000);
         assert_eq!((floor(whole), ceil(whole)), (5_000, 5_000));
+    }
+
+    #[test]
+    fn the_longest_time_is_never() {
+        assert_eq!((floor(Duration::MAX), ceil(Duration::MAX)), (Tick::MAX, Tick::MAX));
     }
 }

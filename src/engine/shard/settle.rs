@@ -77,20 +77,23 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     /// Ends the flight by putting data back before newer data of its key, due no earlier than an
-    /// interval from `now`. `data` is what the handler made of the entry's data.
+    /// interval from `now`. `data` is what the handler made of the entry's data. What it set free or
+    /// in motion is added to `settlement`, even if merging panics.
     pub(crate) fn requeue(
         &mut self,
         ticket: &Ticket,
         data: V,
         now: Duration,
         make_hash: impl Fn(&K) -> u32,
-    ) -> Option<Settlement<K, T>> {
-        let flying = self.land(ticket)?;
-        let reached = self.reached(&flying.key, 1);
+        settlement: &mut Settlement<K, T>,
+    ) {
+        let Some(flying) = self.land(ticket) else { return };
+        settlement.reached.append(&mut self.reached(&flying.key, 1));
         let cold = &mut *self.cold;
         cold.tally.in_flight -= ticket.count;
         self.pending_inserts += ticket.count;
         let deadline = cold.timing.deadline(now, &mut cold.random);
+        settlement.armed = Some(deadline);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
         let weight_now = data.weight();
         let merged_away = if flying.rejoined {
@@ -103,8 +106,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             0
         };
         let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);
-        let freed = Need { keys: 0, weight: self.free_weight(surplus) };
-        Some(Settlement { freed, armed: Some(deadline), reached, keys: vec![flying.key], due: false })
+        settlement.freed.weight += self.free_weight(surplus);
+        settlement.keys.push(flying.key);
     }
 
     /// Merges `older` with the pending generation of its key, or has it flushed first. Returns by
