@@ -4,7 +4,11 @@
 #[macro_use]
 mod support;
 
+#[path = "contract/bounds.rs"]
+mod bounds;
 #[path = "contract/data.rs"]
 mod data;
+#[path = "contract/failure.rs"]
+mod failure;
 #[path = "contract/timing.rs"]
 mod timing;
