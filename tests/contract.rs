@@ -10,5 +10,9 @@ mod bounds;
 mod data;
 #[path = "contract/failure.rs"]
 mod failure;
+#[path = "contract/life.rs"]
+mod life;
+#[path = "contract/rest.rs"]
+mod rest;
 #[path = "contract/timing.rs"]
 mod timing;
