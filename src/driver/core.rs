@@ -35,6 +35,8 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
 
 pub(crate) type Partition<K, V> = Shard<K, V, WaiterRef>;
 
+type Padded<K, V> = CachePadded<Mutex<Partition<K, V>>>;
+
 /// A running buffer without its threads.
 ///
 /// Locks, in the order in which they may be held together: `pulse`, then `assembly`, then
@@ -49,7 +51,7 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) inline: bool,
     hasher: S,
     /// Each guards the generations of its keys. Padded, so that two never share a cache line.
-    shards: Box<[CachePadded<Mutex<Partition<K, V>>>]>,
+    shards: Box<[Padded<K, V>]>,
     pub(crate) pool: Pool,
     /// Guards the stages of all batches in flight.
     pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,

@@ -250,7 +250,7 @@ impl Timers {
 
     /// Completes a stored tick: at most 2^31 ms before or after the wheel's own time.
     fn widen(&self, tick: u32) -> Tick {
-        let ahead = tick.wrapping_sub(self.elapsed as u32).cast_signed();
+        let ahead = tick.wrapping_sub(self.elapsed as u32) as i32;
         self.elapsed.saturating_add_signed(i64::from(ahead))
     }
 

@@ -20,33 +20,7 @@ type Lists = Rig<&'static str, Vec<u32>>;
 type Settings = Builder<&'static str, Vec<u32>>;
 
 fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
-    let days = |days: u64| secs(days * 24 * 60 * 60);
-    let cases: [(&str, fn(Settings) -> Settings); 14] = [
-        ("partitions", |builder| builder.partitions(0)),
-        ("partitions", |builder| builder.partitions(65_537)),
-        ("interval", |builder| builder.interval(Duration::ZERO)),
-        ("interval", |builder| builder.interval(Duration::MAX)),
-        ("jitter", |builder| builder.jitter(Duration::MAX)),
-        ("hibernate_after", |builder| builder.hibernate_after(Duration::MAX)),
-        ("flush_at", |builder| builder.flush_at(0)),
-        ("max_batch_keys", |builder| builder.max_batch_keys(0)),
-        ("flush_threads", |builder| builder.flush_threads(0)),
-        ("flush_threads", |builder| builder.flush_threads(1_025)),
-        ("flush_timeout", |builder| builder.flush_timeout(Duration::ZERO)),
-        ("max_keys", |builder| builder.max_keys(0)),
-        ("max_weight", |builder| builder.max_weight(0)),
-        ("name", |builder| builder.name("nul\0")),
-    ];
-    let more: [(&str, Settings); 6] = [
-        ("jitter", Buffer::builder().interval(days(7)).jitter(days(6))),
-        ("overflow", Buffer::builder().overflow(Overflow::Block { timeout: Duration::ZERO })),
-        ("overflow", Buffer::builder().overflow(Overflow::FlushOldest { timeout: Duration::ZERO })),
-        ("retry", Buffer::builder().retry(RetryPolicy::new().attempts(0))),
-        ("retry", Buffer::builder().retry(RetryPolicy::new().factor(0.5))),
-        ("retry", Buffer::builder().retry(RetryPolicy::new().jitter(2.0))),
-    ];
-    let cases = cases.map(|(option, set)| (option, set(Buffer::builder())));
-    for (option, builder) in cases.into_iter().chain(more) {
+    for (option, builder) in bad_sizes().into_iter().chain(bad_times()).chain(bad_policies()) {
         let clock = ManualClock::new();
         let started = match driver {
             Driver::Threads => builder.clock(&clock).start(Nothing),
@@ -60,6 +34,43 @@ fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
             other => panic!("{option}: {other:?}"),
         }
     }
+}
+
+fn bad_sizes() -> [(&'static str, Settings); 9] {
+    [
+        ("partitions", Buffer::builder().partitions(0)),
+        ("partitions", Buffer::builder().partitions(65_537)),
+        ("flush_at", Buffer::builder().flush_at(0)),
+        ("max_batch_keys", Buffer::builder().max_batch_keys(0)),
+        ("flush_threads", Buffer::builder().flush_threads(0)),
+        ("flush_threads", Buffer::builder().flush_threads(1_025)),
+        ("max_keys", Buffer::builder().max_keys(0)),
+        ("max_weight", Buffer::builder().max_weight(0)),
+        ("name", Buffer::builder().name("nul\0")),
+    ]
+}
+
+fn bad_times() -> [(&'static str, Settings); 6] {
+    let day = secs(24 * 60 * 60);
+    [
+        ("interval", Buffer::builder().interval(Duration::ZERO)),
+        ("interval", Buffer::builder().interval(Duration::MAX)),
+        ("jitter", Buffer::builder().jitter(Duration::MAX)),
+        ("jitter", Buffer::builder().interval(7 * day).jitter(6 * day)),
+        ("hibernate_after", Buffer::builder().hibernate_after(Duration::MAX)),
+        ("flush_timeout", Buffer::builder().flush_timeout(Duration::ZERO)),
+    ]
+}
+
+fn bad_policies() -> [(&'static str, Settings); 6] {
+    [
+        ("overflow", Buffer::builder().overflow(Overflow::Block { timeout: Duration::ZERO })),
+        ("overflow", Buffer::builder().overflow(Overflow::FlushOldest { timeout: Duration::ZERO })),
+        ("retry", Buffer::builder().retry(RetryPolicy::new().attempts(0))),
+        ("retry", Buffer::builder().retry(RetryPolicy::new().factor(0.5))),
+        ("retry", Buffer::builder().retry(RetryPolicy::new().jitter(2.0))),
+        ("retry", Buffer::builder().retry(RetryPolicy::new().cap(Duration::MAX))),
+    ]
 }
 
 struct Nothing;
@@ -156,23 +167,26 @@ fn c22_a_day_passes_without_sleeping(driver: Driver) {
 /// hash of the keys is not seeded, so there is one partition.
 #[test]
 fn c22_a_seeded_run_repeats_itself() {
-    fn run(seed: u64) -> Vec<(Duration, u32, Vec<(u32, Vec<u32>)>)> {
-        let sink = Script::batches(|_, batch| match batch.entries()[0].key() % 3 {
-            0 => Err("down".to_owned().into()),
-            _ => Ok(()),
-        });
-        let retry = RetryPolicy::new().factor(2.0).jitter(0.5);
-        let rig = Rig::<u32, Vec<u32>>::with(Driver::Inline, sink, |builder| {
-            builder.partitions(1).jitter(secs(3)).retry(retry).seed(seed)
-        });
-        for item in 0..200 {
-            rig.insert(item % 20, item);
-            rig.advance(ms(97));
-        }
-        rig.advance(secs(60));
-        let calls = rig.sink.calls().into_iter();
-        calls.map(|Call { at, attempt, entries, .. }| (at, attempt, entries)).collect()
+    assert_eq!(seeded_run(1), seeded_run(1));
+    assert_ne!(seeded_run(1), seeded_run(2));
+}
+
+type Attempts = Vec<(Duration, u32, Vec<(u32, Vec<u32>)>)>;
+
+fn seeded_run(seed: u64) -> Attempts {
+    let sink = Script::batches(|_, batch| match batch.entries()[0].key() % 3 {
+        0 => Err("down".to_owned().into()),
+        _ => Ok(()),
+    });
+    let retry = RetryPolicy::new().factor(2.0).jitter(0.5);
+    let rig = Rig::<u32, Vec<u32>>::with(Driver::Inline, sink, |builder| {
+        builder.partitions(1).jitter(secs(3)).retry(retry).seed(seed)
+    });
+    for item in 0..200 {
+        rig.insert(item % 20, item);
+        rig.advance(ms(97));
     }
-    assert_eq!(run(1), run(1));
-    assert_ne!(run(1), run(2));
+    rig.advance(secs(60));
+    let calls = rig.sink.calls().into_iter();
+    calls.map(|Call { at, attempt, entries, .. }| (at, attempt, entries)).collect()
 }

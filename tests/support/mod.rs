@@ -24,3 +24,5 @@ macro_rules! each_driver {
         }
     )+};
 }
+
+mod tests;
