@@ -91,6 +91,7 @@ impl Config {
         const MAX_PARTITIONS: usize = 65_536;
         let too_long = "is longer than the schedule's range of 12 days";
         let rules = [
+            (self.name.contains('\0'), "name", "must not contain a null character"),
             (self.partitions == 0, "partitions", "must be at least 1"),
             (self.partitions > MAX_PARTITIONS, "partitions", "must be at most 65536"),
             (self.interval.is_zero(), "interval", "must not be zero"),

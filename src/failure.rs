@@ -14,9 +14,15 @@ pub enum Outcome {
     /// It may have been applied or not (a lost answer, a timeout). The identical content is sent
     /// again under the same id, never split and never merged with newer data.
     Unknown,
-    /// Nothing of it was applied (the transaction was rolled back, the connection refused). A batch
-    /// of several keys is halved for the next attempt, so that a poison key ends up alone.
+    /// This attempt applied nothing (the transaction was rolled back). A batch of several keys is
+    /// halved for the next attempt, so that a poison key ends up alone; but not if an earlier attempt
+    /// of it ended [`Unknown`](Self::Unknown), because that one may have been applied after all: then
+    /// the identical content is sent again.
     NotApplied,
+    /// No attempt of this batch was applied, nor can be any more: the sink has seen to it, for
+    /// example by recording the id of the batch as void. The batch is halved whatever earlier
+    /// attempts ended like.
+    NeverApplied,
     /// Trying again is of no use. Goes to `handle_error` at once.
     Fatal,
 }
@@ -41,9 +47,14 @@ impl<E> FlushError<E> {
         FlushError { scope: Scope::Batch(Outcome::Unknown, error) }
     }
 
-    /// The whole batch failed and provably nothing of it was applied.
+    /// The whole batch failed and provably nothing of it was applied by this attempt.
     pub fn not_applied(error: E) -> Self {
         FlushError { scope: Scope::Batch(Outcome::NotApplied, error) }
+    }
+
+    /// The whole batch failed and provably nothing of it was or will be applied by any attempt.
+    pub fn never_applied(error: E) -> Self {
+        FlushError { scope: Scope::Batch(Outcome::NeverApplied, error) }
     }
 
     /// The whole batch failed and is not worth another attempt.

@@ -95,9 +95,23 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     return;
                 }
             }
+            // The whole batch after all: it stays the same one.
+            Err(Failed::Keys(mut failures)) if attempt.event.keys == 1 && failures.len() == 1 => {
+                let (_, outcome, failure) = failures.remove(0);
+                if self.batch_failed(attempt, outcome, &failure) {
+                    return;
+                }
+            }
             Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
         }
-        self.flights.lock().remove(attempt.sequence);
+        let content = self.flights.lock().remove(attempt.sequence);
+        self.let_go(content);
+    }
+
+    /// Drops what is the user's, outside all locks and without taking the rest of the work along if
+    /// a destructor panics.
+    fn let_go<T>(&self, users: T) {
+        let _ = self.callbacks.call(|| drop(users));
     }
 
     /// `None` if shutdown has taken the batch meanwhile.
@@ -124,8 +138,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// The whole batch failed: the same again, halves, or the end. True if the batch lives on.
     fn batch_failed(&self, attempt: &Attempt<'_>, outcome: Outcome, failure: &FlushFailure) -> bool {
         let again = self.config.retry.allows_another(attempt.event.attempt);
-        let splits = outcome == Outcome::NotApplied && attempt.event.keys > 1;
-        if splits && !self.flights.lock().is_frozen(attempt.sequence) {
+        let splits = match outcome {
+            Outcome::NeverApplied => true,
+            Outcome::NotApplied => !self.flights.lock().is_frozen(attempt.sequence),
+            Outcome::Unknown | Outcome::Fatal => false,
+        };
+        if splits && attempt.event.keys > 1 {
             let wait = if again { self.backoff(attempt.event.attempt) } else { Duration::ZERO };
             self.halve(attempt, wait, failure);
             return false;
@@ -266,12 +284,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut shard = self.shard(ticket.partition as usize);
         if shard.is_open() {
             // Merging is the user's code and may panic; the other keys of the batch must not suffer.
-            let requeued =
-                self.callbacks.call(|| shard.requeue(ticket, data, now, |key| self.spot(key).hash));
+            let mut settlement = Settlement::default();
+            let _ = self.callbacks.call(|| {
+                shard.requeue(ticket, data, now, |key| self.spot(key).hash, &mut settlement);
+            });
             drop(shard);
-            if let Ok(Some(settlement)) = requeued {
-                self.follow_settlement(settlement, Some(failure));
-            }
+            self.follow_settlement(settlement, Some(failure));
             return;
         }
         drop(shard);

@@ -9,6 +9,7 @@ pub(crate) const MAX_DELAY: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 
 /// Rounds down: what the clock shows.
 pub(crate) fn floor(time: Duration) -> Tick {
+    // A deadline of `Duration::MAX` is a way to say never.
     time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_millis()))
 }
 
@@ -32,5 +33,10 @@ mod tests {
         assert_eq!(ceil(Duration::MAX), Tick::MAX);
         let whole = Duration::from_millis(5_000);
         assert_eq!((floor(whole), ceil(whole)), (5_000, 5_000));
+    }
+
+    #[test]
+    fn the_longest_time_is_never() {
+        assert_eq!((floor(Duration::MAX), ceil(Duration::MAX)), (Tick::MAX, Tick::MAX));
     }
 }

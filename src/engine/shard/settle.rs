@@ -5,7 +5,7 @@ use super::super::tick::{self, Tick};
 use super::super::timers::State;
 use super::insert::Need;
 use super::take::is_asked_for;
-use super::{Cold, Flying, Generation, Pending, Shard, spread};
+use super::{Flying, Generation, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 
@@ -53,7 +53,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement: &mut Settlement<K, T>,
     ) -> bool {
         let Some(flying) = self.land(ticket) else { return false };
-        settlement.reached.append(&mut self.reached(&flying.key));
+        settlement.reached.append(&mut self.reached(&flying.key, 1));
         let tally = &mut self.cold.tally;
         match how {
             Settled::Kept => tally.undelivered += ticket.count,
@@ -77,20 +77,23 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     /// Ends the flight by putting data back before newer data of its key, due no earlier than an
-    /// interval from `now`. `data` is what the handler made of the entry's data.
+    /// interval from `now`. `data` is what the handler made of the entry's data. What it set free or
+    /// in motion is added to `settlement`, even if merging panics.
     pub(crate) fn requeue(
         &mut self,
         ticket: &Ticket,
         data: V,
         now: Duration,
         make_hash: impl Fn(&K) -> u32,
-    ) -> Option<Settlement<K, T>> {
-        let flying = self.land(ticket)?;
-        let reached = self.reached(&flying.key);
+        settlement: &mut Settlement<K, T>,
+    ) {
+        let Some(flying) = self.land(ticket) else { return };
+        settlement.reached.append(&mut self.reached(&flying.key, 1));
         let cold = &mut *self.cold;
         cold.tally.in_flight -= ticket.count;
         self.pending_inserts += ticket.count;
         let deadline = cold.timing.deadline(now, &mut cold.random);
+        settlement.armed = Some(deadline);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
         let weight_now = data.weight();
         let merged_away = if flying.rejoined {
@@ -103,8 +106,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             0
         };
         let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);
-        let freed = Need { keys: 0, weight: self.free_weight(surplus) };
-        Some(Settlement { freed, armed: Some(deadline), reached, keys: vec![flying.key], due: false })
+        settlement.freed.weight += self.free_weight(surplus);
+        settlement.keys.push(flying.key);
     }
 
     /// Merges `older` with the pending generation of its key, or has it flushed first. Returns by
@@ -147,13 +150,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let timer = found.get().timer;
         let older = self.cold.closed.pop_front(&found.get().key);
         let mut settlement = Settlement::default();
+        let flies = self.cold.flying.find(spread(hash), |flying| flying.key == found.get().key).is_some();
         let (key, data, count) = match older {
             Some(older) => {
-                let pending = found.get();
-                if !self.cold.closed.contains(&pending.key) {
-                    self.cold.leave_alone(timer, pending.count, self.flush_at);
-                }
-                (pending.key.clone(), older.data, older.count)
+                let (key, newest) = (found.get().key.clone(), found.get().count);
+                settlement.armed = self.let_newest_wait(timer, &key, newest);
+                (key, older.data, older.count)
             }
             None => {
                 let (pending, _) = found.remove();
@@ -169,9 +171,22 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.pending_inserts -= u64::from(count);
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
-        settlement.reached = self.reached(&key);
+        settlement.reached = self.reached(&key, 1 + u32::from(flies));
         settlement.keys.push(key);
         Some((data, settlement))
+    }
+
+    /// If a pending generation was due only for the sake of older ones that are gone, gives it its
+    /// own deadline back and returns that.
+    fn let_newest_wait(&mut self, timer: u32, key: &K, count: u32) -> Option<Tick> {
+        let cold = &mut *self.cold;
+        let (State::Queued(reason) | State::Parked(reason)) = cold.timers.state(timer) else { return None };
+        if cold.closed.contains(key) || is_asked_for(reason, count, self.flush_at) {
+            return None;
+        }
+        let deadline = cold.timers.deadline(timer);
+        cold.timers.rearm(timer, deadline);
+        Some(deadline)
     }
 
     /// Empties the table for shutdown: hands out every pending generation, oldest first per key.
@@ -222,8 +237,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         Some(found.remove().0)
     }
 
-    fn reached(&mut self, key: &K) -> Vec<T> {
-        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key) }
+    /// Those who waited for the generation of `key` that is at this place, the oldest being at 1.
+    fn reached(&mut self, key: &K, place: u32) -> Vec<T> {
+        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key, place) }
     }
 
     fn unpark(&mut self, flying: &Flying<K>) -> bool {
@@ -247,18 +263,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn free_key(&mut self) -> u64 {
         self.cold.tally.keys -= 1;
         1
-    }
-}
-
-impl<K, V, T> Cold<K, V, T> {
-    /// The last generation closed before a pending one is gone without having been taken: what was
-    /// due for its sake alone is so no more.
-    fn leave_alone(&mut self, timer: u32, count: u32, flush_at: u32) {
-        if let State::Queued(reason) | State::Parked(reason) = self.timers.state(timer) {
-            if !is_asked_for(reason, count, flush_at) {
-                self.timers.rearm(timer, self.timers.deadline(timer));
-            }
-        }
     }
 }
 

@@ -1,1 +1,101 @@
+//! A shard on its own: no threads, no clock, and hashes that are the keys.
 
+mod accounts;
+mod generations;
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Timing};
+use crate::aggregate::Aggregate;
+use crate::batch::{Entry, FlushReason};
+use crate::engine::tick::Tick;
+use crate::stats::Stats;
+
+/// The interval of all shards here, in ticks.
+const INTERVAL: Tick = 100;
+
+/// A shard whose host counts ticks.
+struct Table<V> {
+    shard: Shard<u32, V, char>,
+    now: Tick,
+    batches: u64,
+}
+
+struct At(Tick);
+
+impl Host<u32> for At {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
+    fn hash(&self, key: &u32) -> u32 {
+        *key
+    }
+}
+
+impl<V: Aggregate> Table<V> {
+    /// With room enough.
+    fn new() -> Self {
+        Table::with(Need { keys: 1_000, weight: 1_000 }, None)
+    }
+
+    fn with(room: Need, flush_at: Option<u32>) -> Self {
+        let timing = Timing { interval: Duration::from_millis(INTERVAL), jitter: Duration::ZERO };
+        let mut shard = Shard::new(0, timing, flush_at, SmallRng::seed_from_u64(1));
+        shard.grant(room);
+        Table { shard, now: 0, batches: 0 }
+    }
+
+    fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Refusal> {
+        let host = At(self.now);
+        self.shard.insert(key, Owned(key), item, &host).map_err(|refused| refused.why)
+    }
+
+    fn expire(&mut self, now: Tick) {
+        self.now = now;
+        self.shard.expire(now, usize::MAX);
+    }
+
+    /// Takes all that is due as one batch.
+    fn take(&mut self) -> Vec<Entry<u32, V>> {
+        self.batches += 1;
+        let mut entries = Vec::new();
+        while self.shard.take(self.now, 10, self.batches, &mut entries) {}
+        entries
+    }
+
+    /// Settles an entry of the batch taken last.
+    fn settle(&mut self, index: u32, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
+        let mut settlement = Settlement::default();
+        let ticket = entry.ticket(self.batches, index);
+        assert!(self.shard.settle(&ticket, how, &mut settlement), "it was in flight");
+        settlement
+    }
+
+    fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
+        let mut settlement = Settlement::default();
+        let (ticket, now) = (entry.ticket(self.batches, 0), Duration::from_millis(self.now));
+        self.shard.requeue(&ticket, entry.data, now, |key| *key, &mut settlement);
+        settlement
+    }
+
+    /// A request for a key; how many generations the waiter has to wait for.
+    fn request(&mut self, key: u32, waiter: Option<&char>) -> (bool, u32) {
+        let request = self.shard.request(key, |other| *other == key, FlushReason::Requested, waiter);
+        (request.due, request.outstanding)
+    }
+
+    fn remove(&mut self, key: u32) -> Option<(V, Settlement<u32, char>)> {
+        self.shard.remove(key, |other| *other == key)
+    }
+
+    fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.shard.add_to(&mut stats);
+        assert_eq!(stats.balance(), 0);
+        stats
+    }
+}

@@ -1,0 +1,18 @@
+//! The contract of the design, line by line: a test is named after the line that it holds the buffer
+//! to, and runs with every driver.
+
+#[macro_use]
+mod support;
+
+#[path = "contract/bounds.rs"]
+mod bounds;
+#[path = "contract/data.rs"]
+mod data;
+#[path = "contract/failure.rs"]
+mod failure;
+#[path = "contract/life.rs"]
+mod life;
+#[path = "contract/rest.rs"]
+mod rest;
+#[path = "contract/timing.rs"]
+mod timing;

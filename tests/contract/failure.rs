@@ -1,0 +1,241 @@
+//! Lines 10 to 13: what a sink can do wrong.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use write_behind::{FlushError, Outcome, RetryPolicy, Sum, UndeliveredState, Verdict};
+
+use crate::support::{Driver, Gate, Rig, Script, ms, secs};
+
+each_driver! {
+    c10_a_panic_fails_its_batch_and_nothing_else,
+    c10_an_overrun_is_reported_and_its_result_counts,
+    c11_a_poison_key_holds_up_no_other,
+    c11_bisecting_isolates_a_poison_key_even_when_attempts_are_spent,
+    c11_a_retry_holds_no_worker,
+    c12_handle_error_gets_key_data_error_and_attempts,
+    c12_a_panic_in_handle_error_keeps_the_data_for_shutdown,
+    c12_a_fatal_failure_goes_to_handle_error_at_once,
+    c13_requeued_data_comes_before_newer_data,
+    c13_requeueing_cannot_loop_hot,
+    c13_totals_that_cannot_be_merged_stay_apart_and_in_order,
+    c13_requeueing_during_shutdown_returns_the_data,
+}
+
+type Lists = Rig<&'static str, Vec<u32>>;
+
+fn c10_a_panic_fails_its_batch_and_nothing_else(driver: Driver) {
+    let sink = Script::batches(|_, batch| match batch.attempt() {
+        1 => panic!("the sink is broken"),
+        _ => Ok(()),
+    });
+    let rig = Lists::with(driver, sink, |builder| builder.flush_threads(1));
+    for round in 0..3 {
+        rig.insert("key", round);
+        rig.buffer.flush("key");
+        rig.pass_time_until("the retry", || rig.buffer.stats().flushed == u64::from(round) + 1);
+    }
+    assert_eq!(rig.buffer.stats().panics, 3);
+}
+
+fn c10_an_overrun_is_reported_and_its_result_counts(driver: Driver) {
+    let sink = Script::batches(|sink: &Script<&'static str, Vec<u32>>, _| {
+        sink.clock().advance(secs(31));
+        Ok(())
+    });
+    let rig = Lists::with(driver, sink, |builder| builder.flush_timeout(secs(30)));
+    rig.insert("key", 1);
+    rig.buffer.flush("key");
+    rig.eventually("it counts in the end", || rig.buffer.stats().flushed == 1);
+    assert_eq!(rig.sink.calls().len(), 1, "an overrun is not a failure");
+    assert_eq!(rig.sink.overlaps(), 0);
+}
+
+fn c11_a_poison_key_holds_up_no_other(driver: Driver) {
+    let sink = Script::keys(|_, key: &u32, _: &Vec<u32>| match key {
+        13 => Err("poison".into()),
+        _ => Ok(()),
+    });
+    let retry = RetryPolicy::new().forever();
+    let rig = Rig::with(driver, sink, |builder| builder.flush_threads(1).retry(retry));
+    for round in 0..3 {
+        (0..30).for_each(|key| rig.insert(key, round));
+        rig.buffer.flush_all();
+        let healthy = 29 * (u64::from(round) + 1);
+        rig.eventually("the healthy ones are flushed", || rig.buffer.stats().flushed == healthy);
+    }
+    assert_eq!(rig.buffer.count(&13).total(), 3);
+}
+
+fn c11_bisecting_isolates_a_poison_key_even_when_attempts_are_spent(driver: Driver) {
+    let sink = Script::batches(|_, batch| match batch.entries().iter().any(|entry| *entry.key() == 13) {
+        true => Err(FlushError::not_applied("poison".to_owned())),
+        false => Ok(()),
+    });
+    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.retry(RetryPolicy::never()));
+    (0..30).for_each(|key| rig.insert(key, key));
+    rig.buffer.flush_all();
+    rig.pass_time_until("one is given up, 29 are flushed", || {
+        let stats = rig.buffer.stats();
+        (stats.flushed, stats.gave_up) == (29, 1)
+    });
+    let given_up: Vec<_> = rig.sink.given_up().into_iter().map(|(key, data, ..)| (key, data)).collect();
+    assert_eq!(given_up, [(13, vec![13])]);
+}
+
+fn c11_a_retry_holds_no_worker(driver: Driver) {
+    let sink = Script::batches(|_, batch| match batch.entries()[0].key() {
+        &"sick" => Err("later".to_owned().into()),
+        _ => Ok(()),
+    });
+    let rig = Lists::with(driver, sink, |builder| {
+        builder.flush_threads(1).retry(RetryPolicy::new().delay(secs(30)))
+    });
+    rig.insert("sick", 1);
+    rig.buffer.flush("sick");
+    rig.eventually("it waits for its retry", || rig.buffer.stats().retries == 1);
+    rig.insert("well", 1);
+    rig.buffer.flush("well");
+    rig.eventually("the other gets through", || rig.buffer.stats().flushed == 1);
+    assert_eq!(rig.clock.now(), ms(0));
+}
+
+fn c12_handle_error_gets_key_data_error_and_attempts(driver: Driver) {
+    let attempts = AtomicU32::new(0);
+    let sink =
+        Script::keys(move |_, _, _| Err(format!("failure {}", attempts.fetch_add(1, Ordering::Relaxed) + 1)));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::new().attempts(3)));
+    rig.insert("key", 1);
+    rig.insert("key", 2);
+    rig.pass_time_until("it is given up", || rig.buffer.stats().gave_up == 2);
+    assert_eq!(rig.sink.given_up(), [("key", vec![1, 2], 3, "failure 3".to_owned())]);
+    let at: Vec<_> = rig.sink.calls().iter().map(|call| call.at).collect();
+    assert!(at.windows(2).all(|pair| pair[1] >= pair[0] + secs(1)), "before the retry's delay: {at:?}");
+}
+
+fn c12_a_panic_in_handle_error_keeps_the_data_for_shutdown(driver: Driver) {
+    let sink = Script::keys(|_, _, _| Err("down".into())).on_error(|_, _failed| panic!("broken as well"));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::never()));
+    rig.insert("key", 1);
+    rig.insert("key", 2);
+    rig.pass_time_until("it is kept", || rig.buffer.stats().undelivered == 2);
+    let stats = rig.buffer.stats();
+    assert_eq!((stats.in_flight, stats.keys, stats.weight, stats.balance()), (2, 1, 2, 0));
+    let error = rig.while_time_passes(|buffer| buffer.shutdown(secs(5))).expect_err("it comes back");
+    let mut left = error.into_undelivered();
+    let undelivered = left.pop().expect("one key");
+    assert!(matches!(undelivered.state(), UndeliveredState::Unhandled { attempts: 1, .. }));
+    assert_eq!(undelivered.into_parts().expect("nobody else holds it"), ("key", vec![1, 2]));
+    assert!(left.is_empty());
+    let stats = rig.buffer.stats();
+    assert_eq!((stats.returned, stats.keys, stats.weight, stats.balance()), (2, 0, 0, 0));
+}
+
+fn c12_a_fatal_failure_goes_to_handle_error_at_once(driver: Driver) {
+    let sink = Script::batches(|_, _| Err(FlushError::fatal("malformed".to_owned())));
+    let rig = Lists::with(driver, sink, |builder| builder);
+    rig.insert("key", 1);
+    rig.buffer.flush("key");
+    rig.eventually("it is given up", || rig.buffer.stats().gave_up == 1);
+    assert_eq!(rig.sink.given_up(), [("key", vec![1], 1, "malformed".to_owned())]);
+}
+
+fn requeueing<V: write_behind::Aggregate + Clone>(times: u32) -> Script<&'static str, V> {
+    let failures = AtomicU32::new(0);
+    let sink = Script::batches(move |_, _| match failures.fetch_add(1, Ordering::Relaxed) < times {
+        true => Err(FlushError::fatal("not now".to_owned())),
+        false => Ok(()),
+    });
+    sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()))
+}
+
+fn c13_requeued_data_comes_before_newer_data(driver: Driver) {
+    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Vec<u32>>, failed| {
+        sink.buffer().insert("key", 2).expect("there is room");
+        Verdict::Requeue(failed.into_data())
+    });
+    let rig = Lists::with(driver, sink, |builder| builder);
+    rig.insert("key", 1);
+    rig.pass_time_until("it gets through", || !rig.sink.flushed().is_empty());
+    assert_eq!(rig.sink.flushed(), [("key", vec![1, 2])]);
+    rig.eventually("the books are right", || {
+        let stats = rig.buffer.stats();
+        (stats.flushed, stats.pending, stats.in_flight, stats.weight, stats.keys) == (2, 0, 0, 0, 0)
+    });
+}
+
+fn c13_requeueing_cannot_loop_hot(driver: Driver) {
+    let rig = Lists::with(driver, requeueing(3), |builder| builder.interval(secs(5)).flush_at(1));
+    rig.insert("key", 1);
+    rig.pass_time_until("it gets through", || !rig.sink.flushed().is_empty());
+    let at: Vec<_> = rig.sink.calls().iter().map(|call| call.at).collect();
+    assert_eq!(at.len(), 4);
+    assert!(at.windows(2).all(|pair| pair[1] >= pair[0] + secs(5)), "less than an interval apart: {at:?}");
+    assert!(rig.sink.calls().iter().all(|call| call.attempt == 1), "attempts begin afresh");
+}
+
+fn c13_totals_that_cannot_be_merged_stay_apart_and_in_order(driver: Driver) {
+    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Sum<i64>>, failed| {
+        sink.buffer().insert("key", 1).expect("there is room");
+        Verdict::Requeue(failed.into_data())
+    });
+    let rig = Rig::with(driver, sink, |builder| builder);
+    rig.insert("key", i64::MAX);
+    rig.pass_time_until("both get through", || rig.sink.flushed().len() == 2);
+    assert_eq!(rig.sink.flushed(), [("key", Sum(i64::MAX)), ("key", Sum(1))]);
+}
+
+fn c13_requeueing_during_shutdown_returns_the_data(driver: Driver) {
+    let rig = Lists::with(driver, requeueing(u32::MAX), |builder| builder);
+    rig.insert("key", 1);
+    let error = rig.while_time_passes(|buffer| buffer.shutdown(secs(5))).expect_err("it comes back");
+    let left = error.into_undelivered();
+    assert_eq!((left[0].key(), left[0].data(), left.len()), (&"key", &vec![1], 1));
+    assert_eq!(rig.buffer.stats().balance(), 0);
+}
+
+#[test]
+fn c10_a_callback_that_overruns_is_overdue_and_still_in_flight() {
+    let gate = Gate::default();
+    let entered = gate.clone();
+    let sink = Script::batches(move |_, _| {
+        entered.pass();
+        Ok(())
+    });
+    let rig = Lists::with(Driver::Threads, sink, |builder| builder.flush_timeout(secs(30)));
+    rig.insert("key", 1);
+    rig.buffer.flush("key");
+    gate.await_arrivals(1);
+    assert_eq!(rig.buffer.stats().overdue, 0);
+    rig.advance(secs(30));
+    rig.eventually("it is overdue", || rig.buffer.stats().overdue == 1);
+    rig.insert("key", 2);
+    rig.buffer.flush("key");
+    assert_eq!(rig.buffer.count("key").in_flight, 1);
+    gate.open();
+    rig.eventually("both count", || rig.buffer.stats().flushed == 2);
+}
+
+/// A sink that says which keys failed has its answer heard key by key.
+#[test]
+fn c11_each_key_fails_in_its_own_way() {
+    let sink = Script::batches(|_, batch| {
+        let failures = batch.entries().iter().enumerate().filter_map(|(place, entry)| match *entry.key() {
+            "fatal" => Some(write_behind::KeyFailure::new(place, Outcome::Fatal, "no".to_owned())),
+            "unknown" if batch.attempt() == 1 => {
+                Some(write_behind::KeyFailure::new(place, Outcome::Unknown, "maybe".to_owned()))
+            }
+            _ => None,
+        });
+        Err(FlushError::keys(failures))
+    });
+    let rig = Lists::with(Driver::Inline, sink, |builder| builder);
+    for key in ["fatal", "unknown", "fine"] {
+        rig.insert(key, 1);
+    }
+    rig.buffer.flush_all();
+    rig.advance(secs(0));
+    let stats = rig.buffer.stats();
+    assert_eq!((stats.flushed, stats.gave_up, stats.in_flight), (1, 1, 1));
+    rig.advance(secs(1));
+    assert_eq!(rig.buffer.stats().flushed, 2);
+}

@@ -1,0 +1,15 @@
+//! What the documentation promises in passing, one test each.
+
+#[macro_use]
+mod support;
+
+#[path = "promises/handles.rs"]
+mod handles;
+#[path = "promises/inserts.rs"]
+mod inserts;
+#[path = "promises/observers.rs"]
+mod observers;
+#[path = "promises/sinks.rs"]
+mod sinks;
+#[path = "promises/values.rs"]
+mod values;

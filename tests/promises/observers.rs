@@ -1,0 +1,185 @@
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use write_behind::{
+    BatchId, FlushError, FlushEvent, FlushFailure, Observer, Overflow, RetryPolicy, WeakBuffer,
+};
+
+use crate::support::{Driver, Gate, Rig, Script, secs};
+
+each_driver! {
+    observers_are_told_of_every_event,
+    observers_run_outside_all_locks,
+    a_panicking_observer_is_counted_and_changes_nothing,
+}
+
+type Lists = Rig<u32, Vec<u32>>;
+
+/// Writes down what it is told, and then does what it was made for.
+#[derive(Clone, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    buffer: Arc<OnceLock<WeakBuffer<u32, Vec<u32>>>>,
+    panics: bool,
+}
+
+impl Log {
+    fn note(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+        if let Some(buffer) = self.buffer.get().and_then(WeakBuffer::upgrade) {
+            buffer.keys().iter().for_each(|key| drop(buffer.peek(key)));
+            assert_eq!(buffer.stats().balance(), 0);
+            let _ = buffer.insert(1_000, 1);
+            buffer.flush(&1_000);
+        }
+        assert!(!self.panics, "an observer panics");
+    }
+
+    fn has(&self, line: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|noted| noted == line)
+    }
+}
+
+impl Observer for Log {
+    fn flush_started(&self, flush: &FlushEvent<'_>) {
+        let FlushEvent { buffer, attempt, reason, keys, inserts, .. } = *flush;
+        self.note(format!("{buffer} started {attempt} {reason:?} {keys}/{inserts}"));
+    }
+
+    fn flush_succeeded(&self, flush: &FlushEvent<'_>, took: Duration) {
+        self.note(format!("{} succeeded {} {took:?}", flush.buffer, flush.attempt));
+    }
+
+    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, failure: &FlushFailure, _: Duration) {
+        self.note(format!("{} failed {} {keys} {failure}", flush.buffer, flush.attempt));
+    }
+
+    fn flush_retried(&self, flush: &FlushEvent<'_>, after: Duration) {
+        self.note(format!("{} retried {} {after:?}", flush.buffer, flush.attempt));
+    }
+
+    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, failure: &FlushFailure) {
+        self.note(format!("{buffer} gave up {inserts} {attempts} {failure}"));
+    }
+
+    fn overdue(&self, buffer: &str, _: BatchId, running: Duration) {
+        self.note(format!("{buffer} overdue {running:?}"));
+    }
+
+    fn shed(&self, buffer: &str) {
+        self.note(format!("{buffer} shed"));
+    }
+
+    fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
+        self.note(format!("{buffer} undelivered {keys}/{inserts}"));
+    }
+
+    fn hibernated(&self, buffer: &str) {
+        self.note(format!("{buffer} hibernated"));
+    }
+
+    fn woke(&self, buffer: &str) {
+        self.note(format!("{buffer} woke"));
+    }
+}
+
+fn observers_are_told_of_every_event(driver: Driver) {
+    let log = Log::default();
+    let observer = log.clone();
+    let sink = Script::batches(|_, batch| match batch.entries()[0].key() {
+        1 => Ok(()),
+        _ => Err("down".to_owned().into()),
+    });
+    let sink = sink.on_error(|_, _failed| panic!("and out"));
+    let rig = Lists::with(driver, sink, |builder| {
+        let retry = RetryPolicy::new().attempts(2);
+        let builder = builder.name("log").observer(observer).retry(retry).hibernate_after(secs(10));
+        builder.max_keys(1).overflow(Overflow::Shed)
+    });
+    rig.pass_time_until("it rests", || log.has("log hibernated"));
+    rig.insert(1, 1);
+    rig.insert(1, 2);
+    rig.insert(2, 1);
+    rig.pass_time_until("it is flushed", || rig.buffer.stats().flushed == 2);
+    rig.eventually("there is room", || rig.buffer.stats().keys == 0);
+    rig.insert(2, 1);
+    rig.pass_time_until("it is left undelivered", || log.has("log undelivered 1/1"));
+    for line in [
+        "log woke",
+        "log shed",
+        "log started 1 Deadline 1/2",
+        "log succeeded 1 0ns",
+        "log started 1 Deadline 1/1",
+        "log failed 1 1 down",
+        "log retried 1 1s",
+        "log started 2 Deadline 1/1",
+        "log gave up 1 2 down",
+    ] {
+        assert!(
+            driver == Driver::Threads && line.contains("succeeded") || log.has(line),
+            "{line}: {:?}",
+            log.lines
+        );
+    }
+}
+
+/// In every event the observer reads all keys, inserts and flushes: under a lock it would hang.
+fn observers_run_outside_all_locks(driver: Driver) {
+    let log = Log::default();
+    let observer = log.clone();
+    let sink = Script::batches(|_, batch| match (batch.len(), batch.entries()[0].key() % 3) {
+        (1, 0) => Err(FlushError::fatal("sick".to_owned())),
+        (1, 1) if batch.attempt() < 3 => Err("later".to_owned().into()),
+        (1, _) => Ok(()),
+        _ => Err(FlushError::not_applied("together".to_owned())),
+    });
+    let rig = Lists::with(driver, sink, |builder| builder.observer(observer).hibernate_after(secs(1)));
+    log.buffer.set(rig.buffer.downgrade()).expect("it is set once");
+    (0..20).for_each(|key| rig.insert(key, key));
+    rig.pass_time_until("all is settled", || {
+        let stats = rig.buffer.stats();
+        (0..20).all(|key| rig.buffer.count(&key).total() == 0) && stats.gave_up >= 7
+    });
+    assert!(log.lines.lock().unwrap().len() > 40);
+    assert_eq!(rig.buffer.stats().panics, 0);
+}
+
+fn a_panicking_observer_is_counted_and_changes_nothing(driver: Driver) {
+    let log = Log { panics: true, ..Log::default() };
+    let observer = log.clone();
+    let sink = Script::batches(|_, batch| match batch.attempt() {
+        1 => Err("later".to_owned().into()),
+        _ => Ok(()),
+    });
+    let rig = Lists::with(driver, sink, |builder| builder.observer(observer));
+    rig.insert(1, 1);
+    rig.pass_time_until("it is flushed", || rig.buffer.stats().flushed == 1);
+    rig.pass_time_until("it rests", || rig.buffer.stats().hibernating);
+    rig.eventually("every panic is counted", || {
+        rig.buffer.stats().panics == log.lines.lock().unwrap().len() as u64
+    });
+}
+
+#[test]
+fn an_overdue_callback_is_told_once() {
+    let log = Log::default();
+    let observer = log.clone();
+    let gate = Gate::default();
+    let entered = gate.clone();
+    let sink = Script::batches(move |_, _| {
+        entered.pass();
+        Ok(())
+    });
+    let rig = Lists::with(Driver::Threads, sink, |builder| {
+        builder.name("log").observer(observer).flush_timeout(secs(1))
+    });
+    rig.insert(1, 1);
+    rig.buffer.flush(&1);
+    gate.await_arrivals(1);
+    rig.advance(secs(1));
+    rig.eventually("it is overdue", || log.has("log overdue 1s"));
+    rig.advance(secs(60));
+    gate.open();
+    rig.eventually("it counts all the same", || rig.buffer.stats().flushed == 1);
+    assert_eq!(rig.buffer.stats().overdue, 1);
+}
