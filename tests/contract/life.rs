@@ -179,9 +179,9 @@ fn every_other_method(buffer: &Buffer<&'static str, Vec<u32>>) {
     buffer.insert("other", 1).expect("there is room");
     buffer.insert_ref(&"other", 2).expect("there is room");
     buffer.insert_many([("other", 3)]).expect("there is room");
+    assert_eq!(buffer.remove("other"), Some(vec![1, 2, 3]));
     buffer.flush("other");
     buffer.flush_all();
-    assert_eq!(buffer.remove("other"), Some(vec![1, 2, 3]));
     assert!(buffer.contains("key") && !buffer.is_closed());
     assert_eq!(buffer.stats().balance(), 0);
     drop(buffer.clone().downgrade());
