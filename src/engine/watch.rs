@@ -25,8 +25,8 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
         self.watches.is_empty()
     }
 
-    /// Lets `waiter` wait for the next `generations` of `key`; says how many of them it did not wait
-    /// for before.
+    /// Lets `waiter` wait for the oldest `generations` of `key`. Returns how many of them are in
+    /// addition to those that it waits for already.
     pub(crate) fn add(&mut self, waiter: &T, key: K, generations: u32) -> u32 {
         let place = self.watches.iter().position(|watch| watch.waiter == *waiter).unwrap_or_else(|| {
             self.watches.push(Watch { outstanding: HashMap::new(), waiter: waiter.clone() });
@@ -38,11 +38,12 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
         more
     }
 
-    /// A generation of `key` is settled: returns those who waited for it, once each.
-    pub(crate) fn settled(&mut self, key: &K) -> Vec<T> {
+    /// The generation of `key` at this place, the oldest being at 1, is settled: returns those who
+    /// waited for it, once each.
+    pub(crate) fn settled(&mut self, key: &K, place: u32) -> Vec<T> {
         let mut reached = Vec::new();
         self.watches.retain_mut(|watch| {
-            if let Some(left) = watch.outstanding.get_mut(key) {
+            if let Some(left) = watch.outstanding.get_mut(key).filter(|left| **left >= place) {
                 reached.push(watch.waiter.clone());
                 *left -= 1;
                 if *left == 0 {
@@ -70,22 +71,31 @@ mod tests {
         watches.add(&1, "a", 2);
         watches.add(&1, "b", 1);
         watches.add(&2, "a", 1);
-        assert_eq!(watches.settled(&"a"), [1, 2]);
-        assert_eq!(watches.settled(&"a"), [1]);
-        assert_eq!(watches.settled(&"a"), []);
+        assert_eq!(watches.settled(&"a", 1), [1, 2]);
+        assert_eq!(watches.settled(&"a", 1), [1]);
+        assert_eq!(watches.settled(&"a", 1), []);
         assert!(!watches.is_empty());
-        assert_eq!(watches.settled(&"b"), [1]);
+        assert_eq!(watches.settled(&"b", 1), [1]);
         assert!(watches.is_empty());
     }
 
     #[test]
-    fn what_is_waited_for_twice_is_counted_once() {
+    fn what_is_waited_for_already_is_not_waited_for_twice() {
         let mut watches = Watches::default();
         assert_eq!(watches.add(&1, "a", 1), 1);
         assert_eq!(watches.add(&1, "a", 2), 1);
         assert_eq!(watches.add(&1, "a", 1), 0);
-        assert_eq!(watches.settled(&"a"), [1]);
-        assert_eq!(watches.settled(&"a"), [1]);
+        assert_eq!([watches.settled(&"a", 1), watches.settled(&"a", 1)], [[1], [1]]);
+        assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn a_newer_generation_that_goes_first_reaches_only_those_who_wait_for_it() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 1);
+        watches.add(&2, "a", 2);
+        assert_eq!(watches.settled(&"a", 2), [2]);
+        assert_eq!(watches.settled(&"a", 1), [1, 2]);
         assert!(watches.is_empty());
     }
 
@@ -95,6 +105,6 @@ mod tests {
         watches.add(&1, "a", 1);
         watches.forget(&1);
         assert!(watches.is_empty());
-        assert_eq!(watches.settled(&"a"), []);
+        assert_eq!(watches.settled(&"a", 1), []);
     }
 }

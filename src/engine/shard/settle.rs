@@ -53,7 +53,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement: &mut Settlement<K, T>,
     ) -> bool {
         let Some(flying) = self.land(ticket) else { return false };
-        settlement.reached.append(&mut self.reached(&flying.key));
+        settlement.reached.append(&mut self.reached(&flying.key, 1));
         let tally = &mut self.cold.tally;
         match how {
             Settled::Kept => tally.undelivered += ticket.count,
@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         make_hash: impl Fn(&K) -> u32,
     ) -> Option<Settlement<K, T>> {
         let flying = self.land(ticket)?;
-        let reached = self.reached(&flying.key);
+        let reached = self.reached(&flying.key, 1);
         let cold = &mut *self.cold;
         cold.tally.in_flight -= ticket.count;
         self.pending_inserts += ticket.count;
@@ -147,6 +147,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let timer = found.get().timer;
         let older = self.cold.closed.pop_front(&found.get().key);
         let mut settlement = Settlement::default();
+        let flies = self.cold.flying.find(spread(hash), |flying| flying.key == found.get().key).is_some();
         let (key, data, count) = match older {
             Some(older) => {
                 let pending = found.get();
@@ -169,7 +170,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.pending_inserts -= u64::from(count);
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
-        settlement.reached = self.reached(&key);
+        settlement.reached = self.reached(&key, 1 + u32::from(flies));
         settlement.keys.push(key);
         Some((data, settlement))
     }
@@ -222,8 +223,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         Some(found.remove().0)
     }
 
-    fn reached(&mut self, key: &K) -> Vec<T> {
-        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key) }
+    /// Those who waited for the generation of `key` that is at this place, the oldest being at 1.
+    fn reached(&mut self, key: &K, place: u32) -> Vec<T> {
+        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key, place) }
     }
 
     fn unpark(&mut self, flying: &Flying<K>) -> bool {
