@@ -97,7 +97,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
             Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
         }
-        self.flights.lock().remove(attempt.sequence);
+        let content = self.flights.lock().remove(attempt.sequence);
+        // Here and not under the lock: drops are the user's code.
+        drop(content);
     }
 
     /// `None` if shutdown has taken the batch meanwhile.

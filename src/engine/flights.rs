@@ -175,9 +175,9 @@ impl<B: Clone> Flights<B> {
         self.agenda.insert((until, sequence));
     }
 
-    /// The batch is settled or split.
-    pub(crate) fn remove(&mut self, sequence: u64) {
-        self.live.remove(&sequence);
+    /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<B> {
+        self.live.remove(&sequence)?.batch
     }
 
     /// Takes the content out of a batch whose failure is being acted upon. `None` if shutdown has
