@@ -130,6 +130,31 @@ fn a_batch_that_may_have_been_applied_is_not_halved() {
 }
 
 #[test]
+fn the_removal_of_newer_data_does_not_end_the_wait_for_older() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let buffer = Sink::scripted(&log, &[Ending::Unknown, Ending::Unknown]).start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        let other = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                while buffer.count(&1).pending > 0 {
+                    thread::yield_now();
+                }
+                buffer.insert(1, 2).unwrap();
+                buffer.remove(&1)
+            }
+        });
+        buffer.flush_and_wait(&1, FOREVER).unwrap();
+        assert_eq!(log.applied(1).first(), Some(&1));
+        other.join().unwrap();
+        buffer.shutdown(FOREVER).unwrap();
+        finish(buffer, &log);
+    });
+}
+
+#[test]
 fn a_removed_key_is_either_given_back_or_flushed() {
     explore(|| {
         let (clock, log) = (ManualClock::new(), Arc::default());

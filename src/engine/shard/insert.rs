@@ -143,7 +143,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         if need.keys > cold.key_credit || need.weight > self.weight_credit {
             return Err(Refused { probe, item, why: Refusal::Short(need) });
         }
-        let data = V::start(item);
+        // The user's code first: if it panics, nothing has changed yet.
+        let (key, data) = (probe.into_key(), V::start(item));
         self.weight_credit = self.weight_credit.saturating_sub(data.weight());
         cold.key_credit -= need.keys;
         cold.tally.keys += need.keys;
@@ -153,7 +154,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let now = host.now();
         let deadline = cold.timing.deadline(now, &mut cold.random);
         let timer = cold.timers.arm(hash, tick::floor(now), deadline);
-        let pending = Pending { key: probe.into_key(), data, count: 1, timer };
+        let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.accepted += 1;
         self.pending_inserts += 1;
