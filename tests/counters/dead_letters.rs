@@ -89,6 +89,22 @@ fn lines_that_cannot_be_replayed_stay_and_hold_up_no_others() {
 }
 
 #[test]
+fn being_killed_in_the_middle_of_a_replay_counts_nothing_twice() {
+    with_each_database(|home, database| {
+        let path = home.path("dead-letters.jsonl");
+        let lines: Vec<_> = (0..5).map(|id| letter(&id.to_string(), "k", 1)).collect();
+        let options = ["--database", &database.url()];
+        fs::write(&path, lines[..3].join("\n")).unwrap();
+        home.start(&options).kill();
+        // The database has some of them, and the file was not replaced yet.
+        fs::write(&path, lines.join("\n")).unwrap();
+        home.start(&options).kill();
+        assert_eq!(database.counters(), expected([("k", 5)]));
+        assert_eq!(home.dead_letters(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn processes_that_share_the_file_replay_each_line_once() {
     with_each_database(|home, database| {
         let lines: Vec<_> =

@@ -105,6 +105,35 @@ fn a_copy_of_a_batch_that_was_delayed_is_never_applied() {
 }
 
 #[test]
+fn a_copy_of_a_batch_that_was_split_meanwhile_is_never_applied() {
+    let Some(setting) = Setting::new() else { return };
+    let Database::Postgres(server) = &setting.database else { return };
+    let mut postgres = server.client();
+    let mut set = |value: i64| {
+        let upsert = "insert into counters values ('poison', $1) on conflict (key) do update set value = $1";
+        postgres.execute(upsert, &[&value]).unwrap();
+    };
+    let mut service = setting.home.start(&["--database", &setting.url, "--interval", "1s"]);
+    let client = service.client();
+    client.increment("first", 1);
+    settled(&client);
+
+    set(i64::MAX);
+    setting.proxy.spoil_next(Spoil::Delay);
+    client.increment("k", 1);
+    client.increment("poison", 1);
+    let late = setting.proxy.delayed();
+    settled(&client);
+    assert_eq!((client.stat("gave_up"), setting.counters()["k"]), (1, 1));
+    // Now it would go through.
+    set(0);
+    late.arrive();
+    assert_eq!((setting.counters()["poison"], setting.counters()["k"]), (0, 1));
+    service.signal("TERM");
+    assert_eq!(service.wait().0, Some(1), "the poisoned key is in the dead letters");
+}
+
+#[test]
 fn a_dead_letter_whose_batch_was_applied_after_all_counts_once() {
     let Some(setting) = Setting::new() else { return };
     let (mut service, client) = setting.start();

@@ -57,6 +57,11 @@ impl PostgresServer {
         postgres::Client::connect(&self.url(), postgres::NoTls).unwrap()
     }
 
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
     /// `start`, `stop` or `restart`. Without mercy: connections break, nothing is finished.
     pub(crate) fn control(&self, what: &str) {
         let (data, log) = (self.data(), self.directory.path().join("log"));
@@ -87,8 +92,7 @@ impl PostgresServer {
             command.uid(uid).gid(gid);
         }
         let status = command.status().unwrap();
-        let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        assert!(status.success(), "{program} {arguments:?}: {status}\n{}", log());
+        assert!(status.success(), "{program} {arguments:?}: {status}\n{}", self.log());
     }
 }
 

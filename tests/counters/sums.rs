@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::database::{Database, with_each_database};
 use crate::load::{Load, Tally};
+use crate::postgres_server::PostgresServer;
 use crate::service::Home;
 use crate::wait::eventually;
 
@@ -46,6 +47,35 @@ fn several_processes_share_a_database_without_deadlock_or_loss() {
         }
         assert_exact(&tally, database);
     });
+}
+
+#[test]
+fn batches_of_several_processes_that_overlap_never_deadlock() {
+    let Some(server) = PostgresServer::start() else { return };
+    let home = Home::new();
+    let options = ["--database", &server.url(), "--interval", "1h", "--partitions", "1"];
+    // Out of order, two would deadlock half of the time, six nearly always.
+    let mut services: Vec<_> = (0..6).map(|_| home.start(&options)).collect();
+    for service in &services {
+        let client = service.client();
+        (0..100).for_each(|key| client.increment(&format!("key {key}"), 1));
+    }
+    // Somebody has a row in the middle, so that all batches get stuck half-way.
+    let (mut blocker, mut observer) = (server.client(), server.client());
+    let mut blocking = blocker.transaction().unwrap();
+    blocking.execute("insert into counters values ('key 50', 0)", &[]).unwrap();
+    services.iter().for_each(|service| service.signal("TERM"));
+    eventually("all are stuck", || {
+        let stuck = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        (observer.query_one(stuck, &[]).unwrap().get::<_, i64>(0) == 6).then_some(())
+    });
+    blocking.commit().unwrap();
+    for service in &mut services {
+        assert_eq!(service.wait().0, Some(0));
+    }
+    assert!(!server.log().contains("deadlock"), "{}", server.log());
+    let counters = (0..100).map(|key| (format!("key {key}"), 6)).collect();
+    assert_eq!(Database::Postgres(Box::new(server)).counters(), counters);
 }
 
 #[test]
