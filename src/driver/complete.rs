@@ -130,7 +130,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if again && outcome != Outcome::Fatal {
             self.tell_retried(&attempt.event, wait);
             let until = tick::ceil(self.clock.now().saturating_add(wait));
-            self.flights.lock().back_off(attempt.sequence, until, failure.clone());
+            let late = self.flights.lock().back_off(attempt.sequence, until, failure.clone());
+            self.return_late(attempt.sequence, late);
             return true;
         }
         let content = self.take_content(attempt.sequence);
@@ -144,18 +145,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// batch of its own. When attempts are spent each half still gets one, so that in the end only
     /// the key to blame is given up.
     fn halve(&self, attempt: &Attempt<'_>, wait: Duration, failure: &FlushFailure) {
-        let _assembly = self.assembly.lock();
+        let assembly = self.assembly.lock();
         let mut first = place(self.take_content(attempt.sequence).entries);
         let second = first.split_off(first.len() / 2);
-        for half in [first, second] {
-            self.go_on_as_part(attempt, half, wait, failure);
-        }
+        let halves = [first, second].map(|half| self.go_on_as_part(attempt, half, wait, failure));
+        drop(assembly);
+        halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
     /// These keys failed, each in its own way, and the others are done.
     fn keys_failed(&self, attempt: &Attempt<'_>, failures: Vec<(usize, Outcome, FlushFailure)>) {
         let again = self.config.retry.allows_another(attempt.event.attempt);
         let mut given_up = Vec::new();
+        let mut retried = Vec::new();
         {
             let _assembly = self.assembly.lock();
             let mut failures: BTreeMap<_, _> = failures
@@ -172,25 +174,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let Some((outcome, failure)) = failures.remove(&index) else { continue };
                 if again && outcome != Outcome::Fatal {
                     let wait = self.backoff(attempt.event.attempt);
-                    self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure);
+                    retried.push((self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure), wait));
                 } else {
                     given_up.push((index, entry, failure));
                 }
             }
         }
+        retried.iter().for_each(|(event, wait)| self.tell_retried(event, *wait));
         for (index, entry, failure) in given_up {
             self.give_up(attempt, index, entry, &failure);
         }
     }
 
-    /// Makes a new batch of some entries of a failed one. The assembly lock is held.
-    fn go_on_as_part(
+    /// Makes a new batch of some entries of a failed one, and says what observers are to be told.
+    /// The assembly lock is held.
+    fn go_on_as_part<'a>(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &Attempt<'a>,
         part: Placed<K, V>,
         wait: Duration,
         failure: &FlushFailure,
-    ) {
+    ) -> FlushEvent<'a> {
         let sequence = self.flights.lock().reserve();
         let entries: Vec<Entry<K, V>> = (0..)
             .zip(part)
@@ -211,8 +215,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         let until = tick::ceil(self.clock.now().saturating_add(wait));
         let content = Arc::new(Content { id, entries });
-        self.flights.lock().back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
-        self.tell_retried(&event, wait);
+        let attempts = attempt.event.attempt;
+        let late = self.flights.lock().back_off_part(sequence, content, attempts, until, failure.clone());
+        self.return_late(sequence, late);
+        event
     }
 
     fn backoff(&self, attempts: u32) -> Duration {

@@ -92,6 +92,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
+    /// Shutdown's deadline came while a failed batch was being settled: what would have been tried
+    /// again is handed back by the next call of `shutdown`.
+    pub(crate) fn return_late(&self, sequence: u64, late: Option<Stranded<Arc<Content<K, V>>>>) {
+        let Some(late) = late else { return };
+        let left = self.return_flight(sequence, late);
+        self.undelivered.lock().extend(left);
+        if self.orphaned.load(Ordering::Relaxed) {
+            self.report_left();
+        }
+    }
+
     /// Fetches what shutdown hands back, and how much there ever was.
     pub(crate) fn fetch_undelivered(&self) -> (Vec<Undelivered<K, V>>, u64) {
         let fetched = std::mem::take(&mut *self.undelivered.lock());

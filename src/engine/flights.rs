@@ -50,6 +50,8 @@ pub(crate) struct Flights<B> {
     ready: VecDeque<u64>,
     next_sequence: u64,
     running: usize,
+    /// Shutdown's deadline has come: nothing is tried again.
+    stranded: bool,
 }
 
 impl<B: Clone> Flights<B> {
@@ -60,6 +62,7 @@ impl<B: Clone> Flights<B> {
             ready: VecDeque::new(),
             next_sequence: 1,
             running: 0,
+            stranded: false,
         }
     }
 
@@ -136,16 +139,29 @@ impl<B: Clone> Flights<B> {
         true
     }
 
-    /// The batch is to be sent again at `until`.
-    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick, failure: FlushFailure) {
+    /// The batch is to be sent again at `until`. Gives it back if shutdown's deadline has come
+    /// while it was being settled, because then nobody will.
+    #[must_use]
+    pub(crate) fn back_off(
+        &mut self,
+        sequence: u64,
+        until: Tick,
+        failure: FlushFailure,
+    ) -> Option<Stranded<B>> {
+        if self.stranded {
+            let Flight { batch, attempts, .. } = self.live.remove(&sequence)?;
+            return batch.map(|content| Stranded::Idle { content, attempts, failure: Some(failure) });
+        }
         let flight = self.flight(sequence);
         flight.failure = Some(failure);
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
+        None
     }
 
     /// A part of a batch that has been split: it has the attempts of the whole behind it and waits
-    /// for its own.
+    /// for its own. Gives it back as [`back_off`](Self::back_off) does.
+    #[must_use]
     pub(crate) fn back_off_part(
         &mut self,
         sequence: u64,
@@ -153,11 +169,11 @@ impl<B: Clone> Flights<B> {
         attempts: u32,
         until: Tick,
         failure: FlushFailure,
-    ) {
+    ) -> Option<Stranded<B>> {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = attempts;
-        self.back_off(sequence, until, failure);
+        self.back_off(sequence, until, failure)
     }
 
     /// The batch is settled or split.
@@ -216,6 +232,7 @@ impl<B: Clone> Flights<B> {
 
     /// Shutdown's deadline: takes out everything except what is being settled at this moment.
     pub(crate) fn strand(&mut self) -> Vec<(u64, Stranded<B>)> {
+        self.stranded = true;
         let kept = |flight: &Flight<B>| matches!(flight.stage, Stage::Settling | Stage::Assembling);
         let (settling, stranded): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| kept(flight));
