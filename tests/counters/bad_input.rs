@@ -6,6 +6,30 @@ use crate::database::{Database, with_each_database};
 use crate::service::Home;
 use crate::wait::eventually;
 
+/// Bodies, the status that they are answered with, and a part of the reason.
+const BAD_BODIES: [(&str, u16, &str); 20] = [
+    ("", 400, "malformed JSON"),
+    ("{", 400, "malformed JSON"),
+    (r#"{"key":"k","value":1"#, 400, "malformed JSON"),
+    (r#"{"key":"k","value":01}"#, 400, "malformed JSON"),
+    (r#"{"key":"k","value":1} x"#, 400, "malformed JSON"),
+    ("[\"k\", 1]", 422, "must be a JSON object"),
+    (r#"{"value":1}"#, 422, "`key` is missing"),
+    (r#"{"key":null,"value":1}"#, 422, "`key` is missing"),
+    (r#"{"key":"","value":1}"#, 422, "`key` is empty"),
+    (r#"{"key":7,"value":1}"#, 422, "`key` must be a string"),
+    (r#"{"key":"\u0000","value":1}"#, 422, "U+0000"),
+    (r#"{"key":"\ud800","value":1}"#, 422, "no Unicode text"),
+    (r#"{"key":"k","key":"l","value":1}"#, 422, "duplicate field"),
+    (r#"{"key":"k"}"#, 422, "`value` is missing"),
+    (r#"{"key":"k","value":"1"}"#, 422, "must be an integer"),
+    (r#"{"key":"k","value":1.5}"#, 422, "must be an integer"),
+    (r#"{"key":"k","value":1e3}"#, 422, "must be an integer"),
+    (r#"{"key":"k","value":true}"#, 422, "must be an integer"),
+    (r#"{"key":"k","value":9223372036854775808}"#, 422, "must be between"),
+    (r#"{"key":"k","value":-9223372036854775809}"#, 422, "must be between"),
+];
+
 #[test]
 fn bad_input_is_refused_with_the_reason_and_never_stored() {
     let home = Home::new();
@@ -13,30 +37,9 @@ fn bad_input_is_refused_with_the_reason_and_never_stored() {
     let client = service.client();
     let long = format!(r#"{{"key":"{}","value":1}}"#, "é".repeat(257));
     let large = format!(r#"{{"key":"k","value":1}}{}"#, " ".repeat(16 * 1024));
-    for (body, status, reason) in [
-        ("", 400, "malformed JSON"),
-        ("{", 400, "malformed JSON"),
-        (r#"{"key":"k","value":1"#, 400, "malformed JSON"),
-        (r#"{"key":"k","value":01}"#, 400, "malformed JSON"),
-        (r#"{"key":"k","value":1} x"#, 400, "malformed JSON"),
-        ("[\"k\", 1]", 422, "must be a JSON object"),
-        (r#"{"value":1}"#, 422, "`key` is missing"),
-        (r#"{"key":null,"value":1}"#, 422, "`key` is missing"),
-        (r#"{"key":"","value":1}"#, 422, "`key` is empty"),
-        (r#"{"key":7,"value":1}"#, 422, "`key` must be a string"),
-        (r#"{"key":"\u0000","value":1}"#, 422, "U+0000"),
-        (r#"{"key":"\ud800","value":1}"#, 422, "no Unicode text"),
-        (r#"{"key":"k","key":"l","value":1}"#, 422, "duplicate field"),
-        (&long, 422, "514 bytes"),
-        (r#"{"key":"k"}"#, 422, "`value` is missing"),
-        (r#"{"key":"k","value":"1"}"#, 422, "must be an integer"),
-        (r#"{"key":"k","value":1.5}"#, 422, "must be an integer"),
-        (r#"{"key":"k","value":1e3}"#, 422, "must be an integer"),
-        (r#"{"key":"k","value":true}"#, 422, "must be an integer"),
-        (r#"{"key":"k","value":9223372036854775808}"#, 422, "must be between"),
-        (r#"{"key":"k","value":-9223372036854775809}"#, 422, "must be between"),
-        (&large, 413, "larger than 16384 bytes"),
-    ] {
+    for (body, status, reason) in
+        BAD_BODIES.into_iter().chain([(&*long, 422, "514 bytes"), (&large, 413, "larger than 16384 bytes")])
+    {
         let answer = client.send("POST", "/increment", body.as_bytes()).unwrap();
         assert_eq!(answer.status, status, "{body}: {answer:?}");
         assert!(answer.error().contains(reason), "{body}: {answer:?}");
