@@ -81,8 +81,13 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status();
-        assert!(kill.unwrap().success());
+        assert!(self.try_signal(name), "the service is gone");
+    }
+
+    fn try_signal(&self, name: &str) -> bool {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).arg(self.pid.to_string()).stderr(Stdio::null());
+        kill.status().is_ok_and(|status| status.success())
     }
 
     /// Waits for the end: the exit code, none if it was killed, and what it wrote to stderr.
@@ -109,7 +114,9 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if !self.exited {
-            self.signal("KILL");
+            // It may have come to its end unasked. A panic in here would hide the test's own and leave
+            // other processes running.
+            self.try_signal("KILL");
             let _ = self.exit.recv_timeout(LIMIT);
             if std::thread::panicking() {
                 eprintln!("the service said: {}", self.errors.take().unwrap().join().unwrap());
