@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::batch::{Content, Entry};
+use crate::batch::{BatchId, Content, Entry};
 use crate::failure::FlushFailure;
 
 /// A key and data that the buffer could not deliver, handed back by
@@ -8,6 +8,7 @@ use crate::failure::FlushFailure;
 #[derive(Debug)]
 pub struct Undelivered<K, V> {
     held: Held<K, V>,
+    batch: Option<BatchId>,
     state: UndeliveredState,
 }
 
@@ -42,12 +43,13 @@ pub enum UndeliveredState {
 }
 
 impl<K, V> Undelivered<K, V> {
-    pub(crate) fn own(entry: Entry<K, V>, state: UndeliveredState) -> Self {
-        Undelivered { held: Held::Own(entry), state }
+    pub(crate) fn own(entry: Entry<K, V>, batch: Option<BatchId>, state: UndeliveredState) -> Self {
+        Undelivered { held: Held::Own(entry), batch, state }
     }
 
     pub(crate) fn shared(content: Arc<Content<K, V>>, index: usize) -> Self {
-        Undelivered { held: Held::Shared(content, index), state: UndeliveredState::InCallback }
+        let batch = Some(content.id);
+        Undelivered { held: Held::Shared(content, index), batch, state: UndeliveredState::InCallback }
     }
 
     pub(crate) fn entry(&self) -> &Entry<K, V> {
@@ -72,6 +74,12 @@ impl<K, V> Undelivered<K, V> {
         self.entry().count
     }
 
+    /// The id of the batch that it was last put into; `None` if it never left the table. Where the
+    /// outcome of an attempt is unknown this is what tells whether it was applied after all.
+    pub fn batch(&self) -> Option<BatchId> {
+        self.batch
+    }
+
     /// How far it had got.
     pub fn state(&self) -> &UndeliveredState {
         &self.state
@@ -86,7 +94,7 @@ impl<K, V> Undelivered<K, V> {
     pub fn into_parts(self) -> Result<(K, V), Self> {
         match self.held {
             Held::Own(entry) => Ok((entry.key, entry.data)),
-            held @ Held::Shared(..) => Err(Undelivered { held, state: self.state }),
+            held @ Held::Shared(..) => Err(Undelivered { held, ..self }),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::life::Phase;
 use super::sink::{Failed, Handled};
 use super::sync::{Ordering, unwrap_soon};
 use crate::aggregate::Aggregate;
-use crate::batch::{Content, Entry, FlushBatch, FlushReason};
+use crate::batch::{BatchId, Content, Entry, FlushBatch, FlushReason};
 use crate::engine::flights::Presence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick::{self, Tick};
@@ -262,10 +262,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.callbacks.observe(|observer| observer.gave_up(name, count, attempts, failure));
         match self.callbacks.handle_error(entry, attempt.event.batch, attempts, failure) {
             Handled::Done => drop(self.settle_failed(&ticket, Settled::GaveUp, failure)),
-            Handled::Requeue(data) => self.requeue(&ticket, reason, data, attempts, failure),
+            Handled::Requeue(data) => self.requeue(attempt, &ticket, reason, data, failure),
             Handled::Panicked(entry) => {
                 self.settle_failed(&ticket, Settled::Kept, failure);
-                self.keep(entry, attempts, failure);
+                self.keep(entry, attempt.event.batch, attempts, failure);
             }
         }
     }
@@ -279,7 +279,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         key
     }
 
-    fn requeue(&self, ticket: &Ticket, reason: FlushReason, data: V, attempts: u32, failure: &FlushFailure) {
+    fn requeue(
+        &self,
+        attempt: &Attempt<'_>,
+        ticket: &Ticket,
+        reason: FlushReason,
+        data: V,
+        failure: &FlushFailure,
+    ) {
         let now = self.clock.now();
         let mut shard = self.shard(ticket.partition as usize);
         if shard.is_open() {
@@ -295,15 +302,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         drop(shard);
         if let Some(key) = self.settle_failed(ticket, Settled::Kept, failure) {
             let Ticket { partition, hash, count, weight, .. } = *ticket;
-            self.keep(Entry { key, data, count, weight, reason, hash, partition }, attempts, failure);
+            let entry = Entry { key, data, count, weight, reason, hash, partition };
+            self.keep(entry, attempt.event.batch, attempt.event.attempt, failure);
         }
     }
 
     /// Keeps for `shutdown` what `handle_error` did not deal with.
-    fn keep(&self, entry: Entry<K, V>, attempts: u32, failure: &FlushFailure) {
+    fn keep(&self, entry: Entry<K, V>, batch: BatchId, attempts: u32, failure: &FlushFailure) {
         let inserts = entry.count;
         let state = UndeliveredState::Unhandled { attempts, failure: failure.clone() };
-        self.undelivered.lock().push(Undelivered::own(entry, state));
+        self.undelivered.lock().push(Undelivered::own(entry, Some(batch), state));
         self.callbacks.observe(|observer| observer.undelivered(&self.config.name, 1, inserts));
     }
 }

@@ -65,7 +65,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         for shard in self.shards() {
             let pending = shard.lock().abandon();
-            left.extend(pending.into_iter().map(|entry| Undelivered::own(entry, UndeliveredState::Pending)));
+            let pending = pending.into_iter();
+            left.extend(pending.map(|entry| Undelivered::own(entry, None, UndeliveredState::Pending)));
         }
         self.undelivered.lock().extend(left);
         self.life.enter(Phase::Closed);
@@ -96,8 +97,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     Some(failure) => UndeliveredState::Retrying { attempts, failure },
                     None => UndeliveredState::Pending,
                 };
-                let entries = unwrap_soon(content).entries.into_iter();
-                entries.map(|entry| Undelivered::own(entry, state.clone())).collect()
+                let Content { id, entries } = unwrap_soon(content);
+                let entries = entries.into_iter();
+                entries.map(|entry| Undelivered::own(entry, Some(id), state.clone())).collect()
             }
         }
     }

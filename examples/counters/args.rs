@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Counts things over HTTP: increments are added up in memory and written to a database once per
+/// key and interval, each exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "counters", after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3333")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
+    /// start; may go away later
+    #[arg(long, value_name = "URL", default_value = "sqlite:counters.sqlite", value_parser = database)]
+    pub(crate) database: Database,
+
+    /// How long an increment may stay in memory before it is written
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
+    pub(crate) interval: Duration,
+
+    /// Up to this much is added to the interval at random, key by key
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub(crate) jitter: Duration,
+
+    /// Into how many parts the table in memory is divided
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) partitions: u32,
+
+    /// How many keys may wait in memory; beyond that new keys are answered 503
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_keys: u64,
+
+    /// Write a key at once when it has collected this many increments
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) flush_at: Option<u32>,
+
+    /// What an increment does
+    #[arg(long, value_enum, default_value_t = Mode::Buffered)]
+    pub(crate) mode: Mode,
+
+    /// Where increments go that cannot be stored. Its lines are applied at the next start, each
+    /// once. Processes on one machine may share the file
+    #[arg(long, value_name = "FILE", default_value = "dead-letters.jsonl")]
+    pub(crate) dead_letter: PathBuf,
+
+    /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
+    /// dead-letter file
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) shutdown_within: Duration,
+}
+
+const AFTER_HELP: &str = "\
+Durations are written as 300ms, 5s, 2m or 1h.
+
+POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz.
+
+Exit status: 0 everything is stored; 1 something is in the dead-letter file instead; 2 the service
+could not start (bad option, address in use, database not reachable).";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Added up in memory, written behind
+    Buffered,
+    /// Read and written in the database before the answer
+    Sync,
+    /// Answered and forgotten: what HTTP alone costs
+    Noop,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Sqlite(PathBuf),
+    Postgres(Box<postgres::Config>),
+}
+
+fn database(text: &str) -> Result<Database, String> {
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        return match path {
+            "" => Err("the path is missing: write sqlite:PATH".to_owned()),
+            _ => Ok(Database::Sqlite(path.into())),
+        };
+    }
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("write sqlite:PATH or postgres://user@host/name".to_owned());
+    }
+    let config = text.parse().map_err(|error| describe("not a valid Postgres address", &error))?;
+    Ok(Database::Postgres(Box::new(config)))
+}
+
+/// An error and its causes in one line: the client's own text often leaves the cause out.
+pub(crate) fn describe(what: &str, error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut line = what.to_owned();
+    for cause in causes.map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
+    };
+    let number: u64 = match number {
+        "" => return Err("the number is missing: write 300ms or 5s".to_owned()),
+        _ => number.parse().map_err(|_| "too long".to_owned())?,
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}

@@ -1,0 +1,72 @@
+//! What the sink and the HTTP side share.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use write_behind::BatchId;
+
+use crate::dead_letters::DeadLetters;
+use crate::store::{LedgerId, Store, StoreError, Writer};
+
+pub(crate) struct Backend {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) letters: DeadLetters,
+    pub(crate) writer: Writer,
+    /// Guards the last write's error, for `/healthz`.
+    trouble: Mutex<Option<String>>,
+    flushes_begun: AtomicU64,
+}
+
+impl Backend {
+    pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
+        let flushes_begun = AtomicU64::new(0);
+        Backend { store, letters, writer, trouble: Mutex::new(None), flushes_begun }
+    }
+
+    /// A writer that nobody was before. The standard library's hasher is seeded by the system.
+    pub(crate) fn new_writer() -> Writer {
+        std::hash::RandomState::new().hash_one("writer") as Writer
+    }
+
+    /// The ledger's name for a batch. There is one buffer in this process, so its sequence is
+    /// enough; the writer is registered before the first batch exists.
+    pub(crate) fn ledger_id(&self, batch: BatchId) -> LedgerId {
+        LedgerId { writer: self.writer, sequence: batch.sequence as i64 }
+    }
+
+    pub(crate) fn begin_flush(&self) {
+        self.flushes_begun.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many flushes have begun. Sequentially consistent: whoever sees a flush's effect in the
+    /// database sees it counted here.
+    pub(crate) fn flushes_begun(&self) -> u64 {
+        self.flushes_begun.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn note_success(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Told once per outage, not once per attempt.
+    pub(crate) fn note_trouble(&self, trouble: &str) {
+        let mut current = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_none() {
+            eprintln!("counters: cannot write, will try again: {trouble}");
+        }
+        *current = Some(trouble.to_owned());
+    }
+
+    /// Bad data is a client's trouble; everything else is the database's.
+    pub(crate) fn note(&self, result: &Result<(), StoreError>) {
+        match result {
+            Err(StoreError::Unavailable(trouble)) => self.note_trouble(trouble),
+            Ok(()) | Err(StoreError::Data(_) | StoreError::Contended(_)) => self.note_success(),
+        }
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

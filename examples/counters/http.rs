@@ -1,0 +1,169 @@
+//! The HTTP side: routes, answers and errors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use write_behind::{InsertErrorKind, SummingBuffer};
+
+use crate::args::Mode;
+use crate::backend::Backend;
+use crate::exact_read::{self, Counter, ReadError};
+use crate::increment::{BadIncrement, Increment};
+use crate::store::StoreError;
+
+const MAX_BODY: usize = 16 * 1024;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) mode: Mode,
+    /// When a full buffer is likely to have room again.
+    pub(crate) interval: Duration,
+    pub(crate) buffer: SummingBuffer<String, i64>,
+    pub(crate) backend: Arc<Backend>,
+}
+
+pub(crate) fn router(service: Service) -> Router {
+    Router::new()
+        .route("/increment", post(increment))
+        .route("/counters/{key}", get(counter))
+        .route("/stats", get(stats))
+        .route("/healthz", get(healthz))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(service)
+}
+
+/// An error as clients see it.
+struct Problem {
+    status: StatusCode,
+    error: String,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Problem { status, error: error.into(), retry_after: None }
+    }
+
+    /// 503, and when it is worth coming back.
+    fn unavailable(error: impl Into<String>, retry_after: Duration) -> Self {
+        Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, error) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({ "error": self.error }))).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_millis().div_ceil(1_000).max(1) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+async fn increment(
+    State(service): State<Service>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes"))
+        }
+        status => Problem::new(status, rejection.body_text()),
+    })?;
+    let increment = Increment::parse(&body).map_err(|bad| match bad {
+        BadIncrement::Malformed(error) => Problem::new(StatusCode::BAD_REQUEST, error),
+        BadIncrement::Senseless(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+    })?;
+    match service.mode {
+        Mode::Buffered => service.add(&increment)?,
+        Mode::Sync => blocking(move || service.write(&increment)).await??,
+        Mode::Noop => {}
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+impl Service {
+    fn add(&self, increment: &Increment) -> Result<(), Problem> {
+        self.buffer.add(increment.key.as_str(), increment.value).map_err(|refused| {
+            let closing = matches!(refused.kind, InsertErrorKind::Closed);
+            let wait = if closing { Duration::from_secs(1) } else { self.interval };
+            Problem::unavailable(refused.kind.to_string(), wait)
+        })
+    }
+
+    fn write(&self, increment: &Increment) -> Result<(), Problem> {
+        let result = self.backend.store.read_then_write(&increment.key, increment.value);
+        self.backend.note(&result);
+        result.map_err(|error| match error {
+            StoreError::Data(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+            error => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+        })
+    }
+}
+
+/// Runs what waits for the database where it holds up no other request.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let internal = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}"));
+    tokio::task::spawn_blocking(work).await.map_err(internal)
+}
+
+async fn counter(
+    State(service): State<Service>,
+    key: Result<Path<String>, PathRejection>,
+) -> Result<Json<Counter>, Problem> {
+    let Path(key) = key.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    if key.contains('\0') {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
+    }
+    let never_seen = format!("{key:?} has never been counted");
+    let read = blocking(move || exact_read::read(&service.buffer, &service.backend, &key)).await?;
+    let counter = read.map_err(|error| match error {
+        ReadError::Store(error) => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+        ReadError::Restless => Problem::unavailable("the counter moves too fast", Duration::from_secs(1)),
+    })?;
+    counter.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, never_seen))
+}
+
+async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> Json<serde_json::Value> {
+    let stats = buffer.stats();
+    Json(json!({
+        "mode": format!("{mode:?}").to_lowercase(),
+        "accepted": stats.accepted,
+        "flushed": stats.flushed,
+        "pending": stats.pending,
+        "in_flight": stats.in_flight,
+        "rejected": stats.rejected,
+        "keys": stats.keys,
+        "batches": stats.flushes,
+        "failures": stats.failures,
+        "retries": stats.retries,
+        "gave_up": stats.gave_up,
+        "dead_letters": backend.letters.written(),
+        "hibernating": stats.hibernating,
+    }))
+}
+
+/// Whether the last write went through.
+async fn healthz(State(service): State<Service>) -> Response {
+    match service.backend.trouble() {
+        None => Json(json!({ "status": "ok" })).into_response(),
+        Some(error) => {
+            let body = Json(json!({ "status": "degraded", "error": error }));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}

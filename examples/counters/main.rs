@@ -1,0 +1,155 @@
+//! A counter service: a buffer of sums behind HTTP, in front of SQLite or Postgres.
+//!
+//! `cargo run --release --example counters`, then
+//! `curl -d '{"key": "page-7", "value": 3}' http://127.0.0.1:3333/increment` and
+//! `curl http://127.0.0.1:3333/counters/page-7`.
+
+mod args;
+mod backend;
+mod dead_letters;
+mod drain;
+mod exact_read;
+mod http;
+mod idle;
+mod increment;
+mod postgres;
+mod replay;
+mod sink;
+mod sqlite;
+mod store;
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
+
+use crate::args::{Args, Database};
+use crate::backend::Backend;
+use crate::dead_letters::DeadLetters;
+use crate::http::Service;
+use crate::postgres::PostgresStore;
+use crate::sink::Sink;
+use crate::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+
+/// How many requests may wait for the database at once; each may hold a connection.
+const DATABASE_THREADS: usize = 16;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("counters: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs until a signal comes. Says whether everything is stored.
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    // Before anything is changed.
+    let listener = TcpListener::bind(args.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let backend = Arc::new(open(args)?);
+    let buffer = start_buffer(args, &backend)?;
+    let service = Service {
+        mode: args.mode,
+        interval: args.interval,
+        buffer: buffer.clone(),
+        backend: Arc::clone(&backend),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(DATABASE_THREADS)
+        .build()?;
+    let deadline = runtime.block_on(serve(listener, service, args.shutdown_within))?;
+    let all_stored = drain::drain(&buffer, &backend, deadline);
+    // A request that still waits for the database shall not hold up the end.
+    runtime.shutdown_background();
+    Ok(all_stored)
+}
+
+/// Opens database and dead-letter file, and replays the latter.
+fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
+    let cannot = |error: StoreError| format!("the database cannot be used: {error}");
+    let store: Box<dyn Store> = match &args.database {
+        Database::Sqlite(path) => Box::new(SqliteStore::open(path).map_err(cannot)?),
+        Database::Postgres(config) => Box::new(PostgresStore::open(*config.clone()).map_err(cannot)?),
+    };
+    let writer = Backend::new_writer();
+    let path = args.dead_letter.display();
+    let cannot_use = |error| format!("the dead-letter file {path} cannot be used: {error}");
+    let letters = DeadLetters::open(&args.dead_letter, writer).map_err(cannot_use)?;
+    let report = replay::replay(&letters, store.as_ref()).map_err(cannot_use)?.map_err(cannot)?;
+    if report.added + report.were_there > 0 {
+        let replay::Report { added, were_there, .. } = report;
+        eprintln!("counters: {path}: {added} dead letters applied, {were_there} had been already");
+    }
+    if let Some(problem) = report.first_problem {
+        eprintln!("counters: {path}: {} dead letters stay, the first because {problem}", report.kept);
+    }
+    // After the replay: what it asks the ledger about must not be forgotten before.
+    store.register(writer).map_err(cannot)?;
+    Ok(Backend::new(store, letters, writer))
+}
+
+fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<String, i64>, BuildError> {
+    // Without end: an outage must lose nothing. Keys that can never succeed are told apart by the
+    // sink and go to the dead letters.
+    let retry = RetryPolicy::new()
+        .forever()
+        .delay(Duration::from_millis(100))
+        .factor(2.0)
+        .cap(Duration::from_secs(5))
+        .jitter(0.5);
+    let mut builder = Buffer::builder()
+        .name("counters")
+        .interval(args.interval)
+        .jitter(args.jitter)
+        .partitions(args.partitions as usize)
+        .max_keys(args.max_keys)
+        // One sum pending and one in flight, and some where a sum would not fit any more.
+        .max_weight(args.max_keys.saturating_mul(4))
+        .retry(retry);
+    if let Some(inserts) = args.flush_at {
+        builder = builder.flush_at(inserts);
+    }
+    builder.start(Sink::new(Arc::clone(backend)))
+}
+
+/// Serves until a signal comes, and says by when all must be over.
+async fn serve(listener: TcpListener, service: Service, within: Duration) -> std::io::Result<Instant> {
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop).notified_owned();
+    let server = axum::serve(listener, http::router(service)).with_graceful_shutdown(stopped);
+    let mut server = tokio::spawn(server.into_future());
+    tokio::select! {
+        ended = &mut server => ended??,
+        () = any(&mut signals) => {}
+    }
+    let deadline = Instant::now() + within;
+    eprintln!("counters: stopping");
+    stop.notify_waiters();
+    // Requests under way are answered; a client that dawdles does not get the time that the data
+    // needs. It is answered 503 from then on.
+    let _ = tokio::time::timeout(within / 4, server).await;
+    Ok(deadline)
+}
+
+async fn any((interrupt, terminate): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,103 @@
+//! Options: what is refused is refused with the reason, before anything is touched.
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+
+use crate::binary::counters;
+use crate::postgres_server::free_port;
+use crate::service::Home;
+use crate::wait::LIMIT;
+
+/// Runs the service to its end: exit code and all that it wrote.
+fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(counters());
+    command.current_dir(home.path("")).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    let child = command.spawn().unwrap();
+    let pid = child.id().to_string();
+    let (ended, end) = channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+    let Ok(Output { status, stdout, stderr }) = end.recv_timeout(LIMIT) else {
+        Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        panic!("{options:?} did not stop the start");
+    };
+    let text = [stdout, stderr].map(|output| String::from_utf8(output).unwrap()).concat();
+    (status.code(), text)
+}
+
+#[test]
+fn bad_options_are_refused_with_the_reason() {
+    let home = Home::new();
+    for (option, value, reason) in [
+        ("--listen", "nowhere", "invalid socket address"),
+        ("--database", "mysql://localhost/x", "write sqlite:PATH or postgres://"),
+        ("--database", "sqlite:", "the path is missing"),
+        ("--database", "postgres://localhost:port/x", "not a valid Postgres address"),
+        ("--interval", "0s", "must be more than zero"),
+        ("--interval", "5", "such as 300ms or 5s"),
+        ("--interval", "s", "the number is missing"),
+        ("--interval", "99999999999999999999s", "too long"),
+        ("--interval", "300h", "12 days"),
+        ("--jitter", "-1s", "unexpected argument"),
+        ("--jitter", "1.5s", "such as 300ms or 5s"),
+        ("--partitions", "0", "1..=65536"),
+        ("--max-keys", "0", "1.."),
+        ("--max-keys", "many", "invalid digit"),
+        ("--flush-at", "0", "1.."),
+        ("--mode", "slow", "buffered, sync, noop"),
+        ("--shutdown-within", "soon", "such as 300ms or 5s"),
+        ("--dead-letter", "/nowhere/letters", "/nowhere/letters"),
+        ("--volume", "11", "unexpected argument"),
+    ] {
+        let (code, text) = run(&home, &[option, value]);
+        assert_eq!(code, Some(2), "{option} {value}: {text}");
+        assert!(text.contains(reason), "{option} {value}: {text}");
+    }
+}
+
+#[test]
+fn help_names_every_option_and_exit_status() {
+    let (code, text) = run(&Home::new(), &["--help"]);
+    assert_eq!(code, Some(0));
+    for word in [
+        "--listen",
+        "--database",
+        "--interval",
+        "--jitter",
+        "--partitions",
+        "--max-keys",
+        "--flush-at",
+        "--mode",
+        "buffered",
+        "sync",
+        "noop",
+        "--dead-letter",
+        "--shutdown-within",
+        "Exit status",
+    ] {
+        assert!(text.contains(word), "{word} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn an_address_in_use_and_a_database_that_is_not_there_stop_the_start() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = run(&home, &["--listen", &address]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+    assert!(!home.path("counters.sqlite").exists(), "nothing is touched");
+
+    let database = format!("postgres://postgres@127.0.0.1:{}/x", free_port());
+    let (code, text) = run(&home, &["--listen", "127.0.0.1:0", "--database", &database]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("the database cannot be used") && text.contains("refused"), "{text}");
+
+    let (code, text) = run(&home, &["--listen", "127.0.0.1:0", "--database", "sqlite:missing/x.sqlite"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("the database cannot be used"), "{text}");
+}
