@@ -9,7 +9,7 @@ use std::time::Duration;
 use hashbrown::Equivalent;
 
 use crate::aggregate::Aggregate;
-use crate::batch::BatchId;
+use crate::batch::FlushReason;
 use crate::builder::{Builder, RandomState};
 use crate::driver::context;
 use crate::driver::core::{Core, Key};
@@ -18,6 +18,7 @@ use crate::driver::sync::Ordering;
 use crate::driver::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertManyError, ShutdownError};
+use crate::peek::{KeyCount, Peek};
 use crate::stats::Stats;
 
 /// A handle to a running buffer: cheap to clone, `Send` and `Sync`, and without the sink's type in
@@ -88,47 +89,6 @@ impl<K, V, S> fmt::Debug for Buffer<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.handle.core.config.name;
         f.debug_struct("Buffer").field("name", name).finish_non_exhaustive()
-    }
-}
-
-/// How many inserts of a key the buffer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct KeyCount {
-    /// In the table.
-    pub pending: u64,
-    /// Being flushed, waiting for a retry, or in the hands of `handle_error`.
-    pub in_flight: u64,
-}
-
-impl KeyCount {
-    /// Both together.
-    pub fn total(self) -> u64 {
-        self.pending + self.in_flight
-    }
-}
-
-/// A copy of a key's data, taken at one instant.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Peek<V> {
-    /// What is in the table, oldest first. More than one only where an aggregate could absorb no
-    /// more (a sum that would overflow).
-    pub pending: Vec<V>,
-    /// What has been handed to the sink and is not yet acknowledged, and the batch it is in. Data
-    /// that `handle_error` is working on is its own and not to be seen here.
-    pub in_flight: Option<(V, BatchId)>,
-}
-
-impl<V> Peek<V> {
-    /// All data, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &V> {
-        self.in_flight.iter().map(|(data, _)| data).chain(&self.pending)
-    }
-
-    /// Whether there is no data.
-    pub fn is_empty(&self) -> bool {
-        self.in_flight.is_none() && self.pending.is_empty()
     }
 }
 
@@ -265,7 +225,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// Makes everything due now and returns at once. O(keys).
     pub fn flush_all(&self) {
-        self.core().request_all(crate::batch::FlushReason::Requested, None);
+        self.core().request_all(FlushReason::Requested, None);
     }
 
     /// Flushes the key and waits until everything of it that was there at the time of the call has
@@ -295,7 +255,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     pub fn flush_all_and_wait(&self, timeout: Duration) -> Result<(), FlushWaitError> {
         let core = self.core();
         self.wait(timeout, 0..core.partitions(), |waiter| {
-            core.request_all(crate::batch::FlushReason::Requested, Some(waiter));
+            core.request_all(FlushReason::Requested, Some(waiter));
         })
     }
 

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod failure;
 mod observer;
+mod peek;
 mod stats;
 mod summing;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -28,7 +29,7 @@ mod undelivered;
 
 pub use aggregate::{Addend, Aggregate, Count, Last, Max, Min, Sum};
 pub use batch::{BatchId, Entry, FlushBatch, FlushReason};
-pub use buffer::{Buffer, KeyCount, Peek, WeakBuffer};
+pub use buffer::{Buffer, WeakBuffer};
 pub use builder::{Builder, RandomState};
 pub use config::Overflow;
 pub use data_buffer::{DataBuffer, FailedFlush, Verdict};
@@ -40,6 +41,7 @@ pub use error::{BuildError, FlushWaitError, InsertError, InsertErrorKind, Insert
 pub use failure::{FlushError, FlushFailure, KeyFailure, Outcome};
 pub use hashbrown::Equivalent;
 pub use observer::{FlushEvent, Observer};
+pub use peek::{KeyCount, Peek};
 pub use stats::Stats;
 pub use summing::SummingBuffer;
 #[cfg(feature = "metrics")]

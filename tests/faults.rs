@@ -18,6 +18,8 @@ mod concurrent;
 mod ending;
 #[path = "faults/failing.rs"]
 mod failing;
+#[path = "faults/late_retry.rs"]
+mod late_retry;
 #[path = "faults/ported.rs"]
 mod ported;
 #[path = "faults/scheduling.rs"]

@@ -10,6 +10,7 @@ pub(crate) mod doorbell;
 pub(crate) mod inline;
 pub(crate) mod life;
 pub(crate) mod pool;
+pub(crate) mod pulse;
 pub(crate) mod read;
 pub(crate) mod room;
 pub(crate) mod schedule;

@@ -6,35 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use rand::rngs::SmallRng;
 
 use super::core::{Core, Key};
 use super::life::Phase;
+use super::pulse::Pulse;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
-use crate::batch::{BatchId, Content, Entry};
+use crate::batch::{BatchId, Content};
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
-
-/// The scheduler's own state.
-#[derive(Debug)]
-pub(crate) struct Pulse<K, V> {
-    /// The partition that the next batch starts with.
-    cursor: usize,
-    /// Whether a retry goes before a new batch next time, so that neither starves the other.
-    retry_first: bool,
-    /// Since when there has been nothing to do.
-    idle_since: Option<Duration>,
-    /// Where a batch is put together; kept for its memory.
-    taken: Vec<Entry<K, V>>,
-    random: SmallRng,
-}
-
-impl<K, V> Pulse<K, V> {
-    pub(crate) fn new(random: SmallRng) -> Self {
-        Pulse { cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
-    }
-}
 
 /// What a step asks its driver to do.
 #[derive(Debug, Default)]

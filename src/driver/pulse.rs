@@ -1,0 +1,25 @@
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+
+use crate::batch::Entry;
+
+/// The scheduler's own state.
+#[derive(Debug)]
+pub(crate) struct Pulse<K, V> {
+    /// The partition that the next batch starts with.
+    pub(super) cursor: usize,
+    /// Whether a retry goes before a new batch next time, so that neither starves the other.
+    pub(super) retry_first: bool,
+    /// Since when there has been nothing to do.
+    pub(super) idle_since: Option<Duration>,
+    /// Where a batch is put together; kept for its memory.
+    pub(super) taken: Vec<Entry<K, V>>,
+    pub(super) random: SmallRng,
+}
+
+impl<K, V> Pulse<K, V> {
+    pub(crate) fn new(random: SmallRng) -> Self {
+        Pulse { cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
+    }
+}
