@@ -1,7 +1,11 @@
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::error::Error;
+use std::hash::{BuildHasher, DefaultHasher};
+use std::time::Duration;
 
-use write_behind::{InsertErrorKind, Overflow, RetryPolicy, Sum};
+use write_behind::{Buffer, DataBuffer, InsertErrorKind, ManualClock, Overflow, RetryPolicy, Sum};
 
 use crate::support::{Driver, Rig, Script, secs};
 
@@ -97,4 +101,56 @@ fn a_total_that_does_not_fit_is_none(driver: Driver) {
     rig.insert("key", 100);
     assert_eq!(rig.buffer.total("key"), None);
     assert_eq!(rig.buffer.peek("key").pending, [Sum(200), Sum(100)]);
+}
+
+thread_local! {
+    /// What this thread has done so far: keys made, hashes begun.
+    static DONE: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Page(u32);
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        let (keys, hashes) = DONE.get();
+        DONE.set((keys + 1, hashes));
+        Page(self.0)
+    }
+}
+
+struct Nowhere;
+
+impl DataBuffer<Page, Sum<i64>> for Nowhere {
+    type Error = Infallible;
+
+    fn handle_flush(&self, _: &Page, _: &Sum<i64>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+struct CountHashes;
+
+impl BuildHasher for CountHashes {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let (keys, hashes) = DONE.get();
+        DONE.set((keys, hashes + 1));
+        DefaultHasher::new()
+    }
+}
+
+#[test]
+fn an_insert_hashes_once_and_makes_a_key_only_for_a_new_one() {
+    let clock = ManualClock::new();
+    let builder = Buffer::builder().interval(Duration::from_secs(60)).hasher(CountHashes);
+    let buffer = builder.start_inline(Nowhere, &clock).expect("the settings are good");
+    buffer.add(&Page(7), 1).expect("there is room");
+    assert_eq!(DONE.get(), (1, 1), "keys made, hashes begun");
+    (0..100).for_each(|_| buffer.add(&Page(7), 1).expect("there is room"));
+    assert_eq!(DONE.get(), (1, 101));
+    buffer.insert(Page(7), 1).expect("there is room");
+    assert_eq!(DONE.get(), (1, 102));
+    drop(buffer);
 }

@@ -80,12 +80,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         };
         let index = entries.len() as u32;
         let flying = Flying { key: flying_key, hash, batch, index, count, rejoined };
-        cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
-        let count = u64::from(count);
+        entries.push(self.take_off(flying, key, data, reason));
+    }
+
+    /// Marks a generation as in flight and makes it a batch's entry.
+    fn take_off(&mut self, flying: Flying<K>, key: K, data: V, reason: FlushReason) -> Entry<K, V> {
+        let (hash, count) = (flying.hash, u64::from(flying.count));
+        self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
         self.pending_inserts -= count;
-        cold.tally.in_flight += count;
+        self.cold.tally.in_flight += count;
         let weight = data.weight();
-        entries.push(Entry { key, data, count, weight, reason, hash, partition: cold.partition });
+        Entry { key, data, count, weight, reason, hash, partition: self.cold.partition }
     }
 
     /// Makes a key's data due now, whatever its deadline. `waiter` is told of each generation of it
