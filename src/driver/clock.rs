@@ -93,8 +93,8 @@ mod manual {
     ///     .interval(Duration::from_secs(5))
     ///     .start_inline(Sink(Arc::clone(&flushed)), &clock)
     ///     .unwrap();
-    /// buffer.add("page", 1).unwrap();
-    /// buffer.add("page", 2).unwrap();
+    /// buffer.insert("page", 1).unwrap();
+    /// buffer.insert("page", 2).unwrap();
     ///
     /// clock.advance(Duration::from_millis(4_999));
     /// assert!(flushed.lock().unwrap().is_empty());
