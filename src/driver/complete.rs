@@ -34,6 +34,13 @@ type Placed<K, V> = Vec<(u32, Entry<K, V>)>;
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Makes one attempt to flush a dispatched batch and carries out what follows.
     pub(crate) fn run(&self, sequence: u64) {
+        // Callbacks are contained already; this is for a key whose `Clone` panics.
+        let _ = self.callbacks.call(|| self.attempt(sequence));
+        self.flights.lock().release_worker();
+        self.doorbell.ring();
+    }
+
+    fn attempt(&self, sequence: u64) {
         let started = self.clock.now();
         let (begun, settled_below) = {
             let mut flights = self.flights.lock();
@@ -59,7 +66,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         } else {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
         }
-        self.doorbell.ring();
     }
 
     fn event(&self, batch: &FlushBatch<K, V>) -> FlushEvent<'_> {

@@ -90,8 +90,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
         spawn(format!("{}-worker", self.core.config.name), move || {
             core.workers.fetch_add(1, Ordering::Relaxed);
             while let Ok(Job::Flush(sequence)) = jobs.recv() {
-                // Callbacks are contained already; this is for a user's `Drop` that panics.
-                let _ = core.callbacks.call(|| core.run(sequence));
+                core.run(sequence);
             }
             core.workers.fetch_sub(1, Ordering::Relaxed);
         })

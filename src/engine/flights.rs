@@ -72,7 +72,7 @@ impl<B: Clone> Flights<B> {
         self.live.is_empty()
     }
 
-    /// How many batches callbacks are working on, or are about to.
+    /// How many workers are busy, or are about to be.
     pub(crate) fn running(&self) -> usize {
         self.running
     }
@@ -120,10 +120,7 @@ impl<B: Clone> Flights<B> {
     /// A worker begins an attempt: the content and the attempt's number. `None` if shutdown has
     /// taken the batch meanwhile.
     pub(crate) fn begin(&mut self, sequence: u64, now: Duration, timeout: Duration) -> Option<(B, u32)> {
-        let Some(flight) = self.live.get_mut(&sequence) else {
-            self.running -= 1;
-            return None;
-        };
+        let flight = self.live.get_mut(&sequence)?;
         let overdue_at = tick::ceil(now.saturating_add(timeout));
         flight.attempts += 1;
         flight.stage = Stage::Running { since: now, overdue_at: Some(overdue_at) };
@@ -131,10 +128,14 @@ impl<B: Clone> Flights<B> {
         flight.batch.clone().map(|batch| (batch, flight.attempts))
     }
 
+    /// A worker is done with what was dispatched to it, `handle_error` and observers included.
+    pub(crate) fn release_worker(&mut self) {
+        self.running -= 1;
+    }
+
     /// The callback is back, with a failure or without. False if shutdown has taken the batch
     /// meanwhile.
     pub(crate) fn landed(&mut self, sequence: u64, failure: Option<FlushFailure>) -> bool {
-        self.running -= 1;
         let Some(flight) = self.live.get_mut(&sequence) else { return false };
         if let Stage::Running { overdue_at: Some(tick), .. } = flight.stage {
             self.agenda.remove(&(tick, sequence));

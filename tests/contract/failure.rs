@@ -215,6 +215,30 @@ fn c10_a_callback_that_overruns_is_overdue_and_still_in_flight() {
     rig.eventually("both count", || rig.buffer.stats().flushed == 2);
 }
 
+#[test]
+fn c11_a_slow_handle_error_holds_up_no_other_key() {
+    let gate = Gate::default();
+    let entered = gate.clone();
+    let sink = Script::keys(|_, key: &&'static str, _| match *key {
+        "sick" => Err("down".into()),
+        _ => Ok(()),
+    });
+    let sink = sink.on_error(move |_, _| {
+        entered.pass();
+        Verdict::Done
+    });
+    let rig =
+        Lists::with(Driver::Threads, sink, |builder| builder.retry(RetryPolicy::never()).flush_threads(2));
+    rig.insert("sick", 1);
+    rig.buffer.flush("sick");
+    gate.await_arrivals(1);
+    rig.insert("well", 1);
+    rig.buffer.flush("well");
+    rig.eventually("the other gets through", || rig.buffer.stats().flushed == 1);
+    gate.open();
+    rig.eventually("and the sick one is settled", || rig.buffer.stats().gave_up == 1);
+}
+
 /// A sink that says which keys failed has its answer heard key by key.
 #[test]
 fn c11_each_key_fails_in_its_own_way() {

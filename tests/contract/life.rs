@@ -276,16 +276,19 @@ fn c17_no_insert_is_both_accepted_and_missed() {
     }
 }
 
+/// Passes a gate before it lets a retry be scheduled.
+struct Slow(Gate);
+
+impl Observer for Slow {
+    fn flush_retried(&self, _: &write_behind::FlushEvent<'_>, _: std::time::Duration) {
+        self.0.pass();
+    }
+}
+
 /// The attempt fails while shutdown's deadline passes: it is neither flushed nor forgotten.
 #[test]
 fn c17_a_failure_that_races_the_deadline_is_returned() {
     let gate = Gate::default();
-    struct Slow(Gate);
-    impl Observer for Slow {
-        fn flush_retried(&self, _: &write_behind::FlushEvent<'_>, _: std::time::Duration) {
-            self.0.pass();
-        }
-    }
     let observer = Slow(gate.clone());
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
     let rig = Lists::with(Driver::Threads, sink, |builder| builder.observer(observer));
@@ -299,4 +302,29 @@ fn c17_a_failure_that_races_the_deadline_is_returned() {
     let left =
         [first, second].map(|result| result.map_or_else(|error| error.into_undelivered().len(), |()| 0));
     assert_eq!(left.iter().sum::<usize>(), 1);
+}
+
+/// The wait was chosen before shutdown began, and is entered in the schedule after shutdown has
+/// hurried all that waits.
+#[test]
+fn c17_a_backoff_that_races_shutdown_is_hurried_too() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let sink = Script::batches(move |_, batch| match (batch.reason(), batch.attempt()) {
+        (write_behind::FlushReason::Requested, 1) => Err("later".to_owned().into()),
+        (write_behind::FlushReason::Shutdown, _) => {
+            opened.open();
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    let retry = RetryPolicy::new().delay(secs(3_600)).cap(secs(3_600));
+    let observer = Slow(gate.clone());
+    let rig = Lists::with(Driver::Threads, sink, |builder| builder.retry(retry).observer(observer));
+    rig.insert("retried", 1);
+    rig.buffer.flush("retried");
+    gate.await_arrivals(1);
+    rig.insert("pending", 2);
+    rig.while_time_passes(|buffer| buffer.shutdown(secs(7_200))).expect("all is delivered");
+    assert!(rig.clock.now() < secs(3_600), "it waited for the backoff");
 }
