@@ -67,7 +67,9 @@ fn every_message_resetting_the_delay_is_a_debounce(driver: Driver) {
         rig.sink.calls().len() == 3
     });
     let calls = rig.sink.calls();
-    assert!(calls.windows(2).all(|pair| pair[1].at >= pair[0].at + secs(1)));
+    let apart = |pair: &[_]| pair[1].at >= pair[0].at + secs(1);
+    // A thread may be called late for the first and on time for the second.
+    assert!(driver == Driver::Threads || calls.windows(2).all(apart));
     assert!(driver == Driver::Threads || calls[0].at <= ms(1_050));
 }
 
