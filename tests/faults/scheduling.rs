@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use write_behind::{Buffer, ManualClock};
 
-use crate::support::{Driver, Rig, ms, secs};
+use crate::support::{Call, Driver, Rig, ms, secs};
 
 each_driver! {
     a_size_flush_cancels_the_timer_of_its_generation,
@@ -67,7 +67,7 @@ fn every_message_resetting_the_delay_is_a_debounce(driver: Driver) {
         rig.sink.calls().len() == 3
     });
     let calls = rig.sink.calls();
-    let apart = |pair: &[_]| pair[1].at >= pair[0].at + secs(1);
+    let apart = |pair: &[Call<u32, Vec<u32>>]| pair[1].at >= pair[0].at + secs(1);
     // A thread may be called late for the first and on time for the second.
     assert!(driver == Driver::Threads || calls.windows(2).all(apart));
     assert!(driver == Driver::Threads || calls[0].at <= ms(1_050));
