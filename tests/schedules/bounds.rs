@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 use write_behind::{Aggregate, Buffer, DataBuffer, InsertErrorKind, ManualClock, Overflow};
 
-use crate::stage::{FOREVER, Keyed, LONG, Log, Sink, explore, finish, settings};
+use crate::stage::{FOREVER, Keyed, LONG, Lists, Log, Sink, explore, finish, settings};
 
 const PATIENCE: Overflow = Overflow::Block { timeout: LONG };
 
@@ -29,6 +30,36 @@ fn a_blocked_inserter_gets_in_or_hears_of_the_close() {
                 assert_eq!(log.applied(1), [1]);
             }
         }
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn a_blocked_inserter_hears_of_the_close_while_the_buffer_is_still_draining() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let refused = Arc::new((Mutex::new(false), Condvar::new()));
+        // The flush is not over before the inserter has been refused.
+        let act = {
+            let refused = Arc::clone(&refused);
+            move |_: &Lists| {
+                drop(refused.1.wait_while(refused.0.lock().unwrap(), |refused| !*refused).unwrap())
+            }
+        };
+        let sink = Sink { act: Some(Box::new(act)), ..Sink::new(&log) };
+        let buffer = sink.start(settings(&clock).max_weight(1).overflow(PATIENCE));
+        buffer.insert(1, 1).unwrap();
+        let blocked = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                let error = buffer.insert(1, 2).expect_err("there is no room");
+                assert_eq!(error.kind, InsertErrorKind::Closed);
+                *refused.0.lock().unwrap() = true;
+                refused.1.notify_all();
+            }
+        });
+        buffer.shutdown(FOREVER).unwrap();
+        blocked.join().unwrap();
         finish(buffer, &log);
     });
 }
