@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
-use write_behind::{Aggregate, Buffer, DataBuffer, InsertErrorKind, ManualClock, Overflow};
+use write_behind::{Aggregate, Buffer, Builder, DataBuffer, InsertErrorKind, ManualClock, Overflow};
 
-use crate::stage::{FOREVER, Keyed, LONG, Log, Sink, explore, finish, settings};
+use crate::stage::{FOREVER, Keyed, LONG, Lists, Log, Sink, explore, finish, settings};
 
 const PATIENCE: Overflow = Overflow::Block { timeout: LONG };
 
@@ -29,6 +30,36 @@ fn a_blocked_inserter_gets_in_or_hears_of_the_close() {
                 assert_eq!(log.applied(1), [1]);
             }
         }
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn a_blocked_inserter_hears_of_the_close_while_the_buffer_is_still_draining() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let refused = Arc::new((Mutex::new(false), Condvar::new()));
+        // The flush is not over before the inserter has been refused.
+        let act = {
+            let refused = Arc::clone(&refused);
+            move |_: &Lists| {
+                drop(refused.1.wait_while(refused.0.lock().unwrap(), |refused| !*refused).unwrap())
+            }
+        };
+        let sink = Sink { act: Some(Box::new(act)), ..Sink::new(&log) };
+        let buffer = sink.start(settings(&clock).max_weight(1).overflow(PATIENCE));
+        buffer.insert(1, 1).unwrap();
+        let blocked = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                let error = buffer.insert(1, 2).expect_err("there is no room");
+                assert_eq!(error.kind, InsertErrorKind::Closed);
+                *refused.0.lock().unwrap() = true;
+                refused.1.notify_all();
+            }
+        });
+        buffer.shutdown(FOREVER).unwrap();
+        blocked.join().unwrap();
         finish(buffer, &log);
     });
 }
@@ -143,6 +174,11 @@ impl DataBuffer<u8, Heap> for Scales {
     }
 }
 
+fn heaps(clock: &ManualClock, max_weight: u64) -> Builder<u8, Heap, Keyed> {
+    let builder = Buffer::builder().hasher(Keyed::default()).clock(clock);
+    builder.partitions(4).max_weight(max_weight).interval(LONG)
+}
+
 /// `before` is in, then all of `items` are inserted at once, each in its own partition.
 fn crowd(
     max_weight: u64,
@@ -152,14 +188,7 @@ fn crowd(
 ) {
     explore(move || {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer: Buffer<u8, Heap, Keyed> = Buffer::builder()
-            .hasher(Keyed::default())
-            .clock(&clock)
-            .partitions(4)
-            .max_weight(max_weight)
-            .interval(LONG)
-            .start(Scales(Sink::new(&log)))
-            .expect("valid settings");
+        let buffer = heaps(&clock, max_weight).start(Scales(Sink::new(&log))).expect("valid settings");
         buffer.insert(0, before).unwrap();
         let threads = [0, 1, 2].map(|index| {
             let buffer = buffer.clone();
@@ -184,4 +213,22 @@ fn what_fits_is_never_refused() {
 #[test]
 fn the_bound_is_exact() {
     crowd(128, 120, [4, 4, 4], |accepted| assert_eq!(accepted, 2));
+}
+
+#[test]
+fn no_room_is_lost_when_the_buffer_goes_to_rest() {
+    explore(|| {
+        let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
+        let builder = heaps(&clock, 128).flush_at(1).hibernate_after(Duration::ZERO);
+        let buffer = builder.start(Scales(Sink::new(&log))).expect("valid settings");
+        buffer.insert(0, 1).unwrap();
+        buffer.flush_and_wait(&0, FOREVER).unwrap();
+        while !buffer.stats().hibernating {
+            thread::yield_now();
+        }
+        buffer.insert(1, 128).expect("the buffer is empty");
+        buffer.shutdown(FOREVER).unwrap();
+        drop(buffer);
+        log.wait_for_the_end();
+    });
 }

@@ -92,6 +92,43 @@ fn a_deadline_in_the_middle_of_giving_up_loses_nothing() {
 }
 
 #[test]
+fn what_is_requeued_during_shutdown_is_returned() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let sink = Sink { requeue: true, ..Sink::scripted(&log, &[Ending::Fatal]) };
+        let buffer = sink.start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        let left = returned(buffer.shutdown(FOREVER));
+        let all = [log.applied(1), left.get(&1).cloned().unwrap_or_default()].concat();
+        assert_eq!(all, [1]);
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn who_waits_for_a_flush_hears_that_the_buffer_was_closed_first() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let day = Duration::from_secs(86_400);
+        let retry = RetryPolicy::new().delay(day).cap(day);
+        let sink = Sink { then: Ending::Unknown, ..Sink::new(&log) };
+        let buffer = sink.start(settings(&clock).retry(retry));
+        buffer.insert(1, 1).unwrap();
+        let waiter = thread::spawn({
+            let buffer = buffer.clone();
+            move || buffer.flush_and_wait(&1, FOREVER)
+        });
+        let left = returned(buffer.shutdown(Duration::ZERO));
+        assert_eq!(left.get(&1), Some(&vec![1]));
+        let heard = waiter.join().unwrap();
+        // Whoever asks after the end finds nothing left to wait for.
+        assert!(matches!(heard, Ok(()) | Err(FlushWaitError::Closed)), "{heard:?}");
+        finish(buffer, &log);
+    });
+}
+
+#[test]
 fn shutdown_does_not_wait_for_a_backoff_that_begins_meanwhile() {
     explore(|| {
         let (clock, log) = (ManualClock::new(), Arc::default());
