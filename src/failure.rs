@@ -64,7 +64,8 @@ impl<E> FlushError<E> {
 
     /// Only these entries failed; all others are done.
     ///
-    /// Each failed entry goes on alone, under a new id, by its own outcome. An index outside the
+    /// Each failed entry goes on alone, by its own outcome, and always under a new id, even if it was
+    /// the only one: a sink that records ids may record this one with what it has applied. An index outside the
     /// batch or named twice is a bug of the sink: the whole batch then counts as failed with an
     /// unknown outcome. An empty list is success.
     pub fn keys(failures: impl IntoIterator<Item = KeyFailure<E>>) -> Self {
@@ -162,6 +163,10 @@ pub(crate) fn flush_each<K, V, E>(
     batch: &FlushBatch<K, V>,
     flush: impl Fn(&K, &V) -> Result<(), E>,
 ) -> Result<(), FlushError<E>> {
+    if let [only] = batch.entries() {
+        // The whole batch: it stays the same one, with the same id.
+        return flush(only.key(), only.data()).map_err(FlushError::unknown);
+    }
     let mut failures = Vec::new();
     for (index, entry) in batch.entries().iter().enumerate() {
         let cause = match contained(|| flush(entry.key(), entry.data())) {

@@ -101,13 +101,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     return;
                 }
             }
-            // The whole batch after all: it stays the same one.
-            Err(Failed::Keys(mut failures)) if attempt.event.keys == 1 && failures.len() == 1 => {
-                let (_, outcome, failure) = failures.remove(0);
-                if self.batch_failed(attempt, outcome, &failure) {
-                    return;
-                }
-            }
             Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
         }
         let content = self.flights.lock().remove(attempt.sequence);

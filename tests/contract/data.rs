@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use write_behind::{FlushError, FlushWaitError, Outcome, RetryPolicy, Sum, Verdict};
+use write_behind::{FlushError, FlushWaitError, KeyFailure, Outcome, RetryPolicy, Sum, Verdict};
 
 use crate::support::{Driver, Gate, Rig, Script, ms, secs};
 
@@ -18,6 +18,7 @@ each_driver! {
     c07_a_retrying_generation_holds_the_next_one_back,
     c08_an_unknown_outcome_is_resent_unchanged_under_the_same_id,
     c08_a_single_key_keeps_its_id_over_its_attempts,
+    c08_a_key_named_as_failed_goes_on_under_a_new_id,
     c08_only_what_was_not_applied_is_split,
     c09_reads_tell_pending_and_in_flight_apart,
     c09_flush_and_wait_covers_retrying_data,
@@ -45,8 +46,7 @@ fn fails(times: u32) -> Script<&'static str, Vec<u32>> {
 fn c05_conservation_through_every_fate(driver: Driver) {
     let sink = Script::batches(|_, batch| {
         let sick = batch.entries().iter().enumerate().filter(|(_, entry)| *entry.key() == "given up");
-        let failures =
-            sick.map(|(place, _)| write_behind::KeyFailure::new(place, Outcome::Fatal, "no".to_owned()));
+        let failures = sick.map(|(place, _)| KeyFailure::new(place, Outcome::Fatal, "no".to_owned()));
         match batch.entries()[0].key() {
             &"retrying" => Err(FlushError::unknown("later".to_owned())),
             _ => Err(FlushError::keys(failures)),
@@ -237,6 +237,21 @@ fn c08_a_single_key_keeps_its_id_over_its_attempts(driver: Driver) {
     let ids = ids.lock().unwrap();
     let id = ids[0].0;
     assert_eq!(*ids, [(id, 1), (id, 2), (id, 3), (id, 4)]);
+}
+
+/// The sink may have recorded the first id together with what it applied.
+fn c08_a_key_named_as_failed_goes_on_under_a_new_id(driver: Driver) {
+    let sink = Script::batches(|_, batch| match batch.attempt() {
+        1 => Err(FlushError::keys([KeyFailure::new(0, Outcome::NotApplied, "this one".to_owned())])),
+        _ => Ok(()),
+    });
+    let rig = Lists::with(driver, sink, |builder| builder);
+    rig.insert("alone", 1);
+    rig.buffer.flush_all();
+    rig.pass_time_until("it is flushed", || rig.sink.flushed().len() == 1);
+    let calls = rig.sink.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].id > calls[0].id, "{calls:?}");
 }
 
 fn c08_only_what_was_not_applied_is_split(driver: Driver) {

@@ -137,9 +137,6 @@ impl<V: Kind> Model<V> {
 
     fn key_failed(&mut self, attempt: &Attempt<V>, line: &Line<V>, outcome: Outcome) {
         let again = attempt.attempt < self.settings.attempts && outcome != Outcome::Fatal;
-        if attempt.lines.len() == 1 {
-            return self.batch_failed(attempt, outcome);
-        }
         self.retries += u64::from(again);
         let until = attempt.at + self.settings.delay;
         let wait = if again { Wait::Attempt { id: None, until } } else { Wait::GivingUp { id: attempt.id } };
