@@ -29,7 +29,7 @@ pub(crate) struct Args {
     pub(crate) jitter: Duration,
 
     /// Into how many parts the table in memory is divided
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) partitions: u32,
 
     /// How many keys may wait in memory; beyond that new keys are answered 503
