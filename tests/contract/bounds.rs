@@ -12,6 +12,7 @@ each_driver! {
     c14_keys_are_bounded_with_data_in_flight_included,
     c14_weight_is_bounded_and_no_room_is_lost,
     c14_the_bound_holds_over_many_partitions,
+    c14_no_insert_is_refused_while_any_partition_has_room,
     c14_blocking_waits_for_room,
     c14_blocking_ends_at_its_timeout,
     c14_flushing_the_oldest_makes_room,
@@ -63,8 +64,21 @@ fn c14_the_bound_holds_over_many_partitions(driver: Driver) {
     assert_eq!((accepted.into_inner(), stats.keys, stats.rejected), (500, 500, 3_500));
 }
 
+/// Partitions draw room in chunks of hundreds here; what one does not use is not lost to the others.
+fn c14_no_insert_is_refused_while_any_partition_has_room(driver: Driver) {
+    let rig = Rig::<u32, Vec<u32>>::start(driver, |builder| {
+        builder.partitions(4).max_keys(10_000).max_weight(20_000).interval(secs(3_600))
+    });
+    (0..10_000).for_each(|key| rig.insert(key, 1));
+    rig.buffer.insert(10_000, 1).expect_err("there is no room for one more key");
+    (0..10_000).for_each(|key| rig.insert(key, 2));
+    rig.buffer.insert(0, 3).expect_err("there is no room for one more item");
+    let stats = rig.buffer.stats();
+    assert_eq!((stats.keys, stats.weight), (10_000, 20_000));
+}
+
 fn c14_blocking_waits_for_room(driver: Driver) {
-    let overflow = Overflow::Block { timeout: secs(60) };
+    let overflow = Overflow::Block { timeout: secs(3_600) };
     let rig = Lists::start(driver, |builder| builder.max_keys(1).overflow(overflow));
     rig.insert("a", 1);
     let inserted = rig.while_time_passes(|buffer| buffer.insert("b", 2).map_err(|error| error.kind));
@@ -84,7 +98,7 @@ fn c14_blocking_ends_at_its_timeout(driver: Driver) {
 }
 
 fn c14_flushing_the_oldest_makes_room(driver: Driver) {
-    let overflow = Overflow::FlushOldest { timeout: secs(60) };
+    let overflow = Overflow::FlushOldest { timeout: secs(1_800) };
     let rig = Lists::start(driver, |builder| {
         builder.partitions(1).max_keys(2).max_batch_keys(1).overflow(overflow).interval(secs(3_600))
     });

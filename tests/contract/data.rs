@@ -323,7 +323,7 @@ fn c09_flush_and_wait_covers_a_total_that_was_closed_early(driver: Driver) {
     let rig = Totals::with(driver, sink, |builder| builder.interval(secs(3_600)));
     rig.insert("key", i64::MAX);
     rig.insert("key", 1);
-    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait("key", secs(1)));
+    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait("key", secs(600)));
     waited.expect("both generations were asked for");
     assert_eq!(rig.sink.flushed(), [("key", Sum(i64::MAX)), ("key", Sum(1))]);
 }

@@ -64,7 +64,7 @@ fn every_message_resetting_the_delay_is_a_debounce(driver: Driver) {
     let rig = Lists::start(driver, |builder| builder.interval(secs(1)));
     rig.pass_time_until("a key that never pauses is flushed", || {
         rig.insert(1, 1);
-        rig.sink.calls().len() == 3
+        rig.sink.calls().len() >= 3
     });
     let calls = rig.sink.calls();
     let apart = |pair: &[Call<u32, Vec<u32>>]| pair[1].at >= pair[0].at + secs(1);

@@ -96,11 +96,13 @@ fn reads_list_every_key_once(driver: Driver) {
 }
 
 fn a_total_that_does_not_fit_is_none(driver: Driver) {
-    let rig = Rig::<&'static str, Sum<u8>>::start(driver, |builder| builder);
+    let sink = Script::batches(|_, _| Err("down".to_owned().into()));
+    let retry = RetryPolicy::new().forever();
+    let rig = Rig::<&'static str, Sum<u8>>::with(driver, sink, |builder| builder.retry(retry));
     rig.insert("key", 200);
     rig.insert("key", 100);
     assert_eq!(rig.buffer.total("key"), None);
-    assert_eq!(rig.buffer.peek("key").pending, [Sum(200), Sum(100)]);
+    assert_eq!(rig.buffer.peek("key").iter().collect::<Vec<_>>(), [&Sum(200), &Sum(100)]);
 }
 
 thread_local! {

@@ -87,7 +87,7 @@ fn a_requeue_ends_the_wait_with_the_error(driver: Driver) {
     let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
-    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(2)));
+    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(600)));
     assert!(matches!(waited, Err(FlushWaitError::Failed(failure)) if failure.to_string() == "not now"));
     assert_eq!(rig.buffer.count(&1).total(), 1);
 }

@@ -114,7 +114,7 @@ fn a_merge_that_panics_keeps_the_waiters_and_the_books(driver: Driver) {
     });
     let rig = Rig::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
-    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(60)));
+    let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(600)));
     assert!(matches!(waited, Err(FlushWaitError::Failed(_))), "{waited:?}");
     rig.pass_time_until("what is left is flushed", || rig.buffer.stats().flushed == 2);
     assert_eq!((rig.buffer.stats().balance(), rig.buffer.stats().keys), (0, 0));
