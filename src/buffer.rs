@@ -312,7 +312,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// A callback that is still running at the deadline is left alone: its data is returned as
     /// [`UndeliveredState::InCallback`](crate::UndeliveredState::InCallback), may yet be applied,
-    /// and what it returns is ignored.
+    /// and what it returns is ignored. Data that `handle_error` has been given, or that waits for it
+    /// behind such data of the same batch, is settled when that is over; if it is then requeued or
+    /// `handle_error` panics, the next call of this returns it.
     ///
     /// # Errors
     ///

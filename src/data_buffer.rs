@@ -86,8 +86,9 @@ pub enum Verdict<V> {
     /// It has been dealt with; the buffer forgets it.
     Done,
     /// Put this data back, before newer data of its key. The key gets a fresh deadline (interval
-    /// and jitter from now) and fresh attempts, so requeueing cannot loop hot. During shutdown
-    /// nothing is put back: the data is returned as undelivered.
+    /// and jitter from now, newer data and earlier requests to flush it included) and fresh attempts,
+    /// so requeueing cannot loop hot. Data that weighs more than before may exceed the bound until it
+    /// is flushed. During shutdown nothing is put back: the data is returned as undelivered.
     Requeue(V),
 }
 

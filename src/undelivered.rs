@@ -75,7 +75,8 @@ impl<K, V> Undelivered<K, V> {
     }
 
     /// The id of the batch that it was last put into; `None` if it never left the table. Where the
-    /// outcome of an attempt is unknown this is what tells whether it was applied after all.
+    /// outcome of an attempt is unknown this is what tells whether it was applied after all, unless
+    /// the sink named this key alone as failed: then it is the id that the next attempt would have had.
     pub fn batch(&self) -> Option<BatchId> {
         self.batch
     }
