@@ -253,8 +253,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     }
 
     /// Starts the buffer without any threads, for tests: its work is done inside
-    /// [`ManualClock::advance`] and inside calls that wait, on the calling thread, and the same way
-    /// every time. A call that waits lets time pass by itself. Feature `test-util`.
+    /// [`ManualClock::advance`] and inside calls that wait, on the calling thread. A call that waits
+    /// lets time pass by itself. Meant for one thread. It runs the same way every time, given
+    /// [`seed`](Self::seed) and, for the order across keys, a [`hasher`](Self::hasher) that is not
+    /// seeded at random. Feature `test-util`.
     ///
     /// # Errors
     ///

@@ -71,7 +71,9 @@ mod manual {
     /// that whole scenarios with intervals, retries and hibernation run in microseconds and the
     /// same way every time.
     ///
-    /// Clones show the same time. One clock can drive several buffers.
+    /// Clones show the same time. One clock can drive several buffers. While it stands still,
+    /// timeouts of threaded buffers do not end either: a call that waits for what never comes, or the
+    /// drop of a last handle with data that cannot be delivered, waits until somebody advances it.
     ///
     /// ```
     /// use std::time::Duration;
