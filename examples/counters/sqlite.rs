@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -13,6 +14,8 @@ use crate::store::{
 
 /// How long to wait for another process that writes to the same file.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before asking again, where SQLite does not wait by itself.
+const PAUSE: Duration = Duration::from_millis(10);
 
 const SETUP: &str = "
     create table if not exists counters (key text primary key, value bigint not null);
@@ -47,12 +50,14 @@ pub(crate) struct SqliteStore {
 impl SqliteStore {
     /// Opens the file and creates what is missing.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut writer = connect(path)?;
-        // Writers do not hold up readers; a commit is on the disk when it is answered.
-        writer.pragma_update(None, "journal_mode", "wal").map_err(explain)?;
-        let setup = begin(&mut writer)?;
-        setup.execute_batch(SETUP).map_err(explain)?;
-        setup.commit().map_err(explain)?;
+        let deadline = Instant::now() + PATIENCE;
+        let writer = loop {
+            match set_up(path) {
+                // Changing the journal's mode does not wait for other processes by itself.
+                Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(PAUSE),
+                settled => break settled.map_err(explain)?,
+            }
+        };
         Ok(SqliteStore { path: path.to_owned(), writer: Mutex::new(writer), readers: Idle::new() })
     }
 
@@ -69,11 +74,25 @@ impl SqliteStore {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path).map_err(explain)?;
-    connection.busy_timeout(PATIENCE).map_err(explain)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(explain)?;
+fn set_up(path: &Path) -> rusqlite::Result<Connection> {
+    let mut connection = connect(path)?;
+    // Writers do not hold up readers; a commit is on the disk when it is answered.
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    let setup = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    setup.execute_batch(SETUP)?;
+    setup.commit()?;
     Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Takes the write lock at once: a transaction that began by reading could not get it later if
@@ -179,7 +198,7 @@ impl Store for SqliteStore {
     }
 
     fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError> {
-        let connection = self.readers.take().map_or_else(|| connect(&self.path), Ok)?;
+        let connection = self.readers.take().map_or_else(|| connect(&self.path).map_err(explain), Ok)?;
         let (writer, sequence) = batch.map(|batch| (batch.writer, batch.sequence)).unzip();
         let query = "select (select value from counters where key = ?1),
                 exists (select 1 from counter_batches where writer = ?2 and sequence = ?3 and applied)";
