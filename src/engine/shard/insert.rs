@@ -108,15 +108,15 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
             return self.close_and_start(hash, probe, item, host);
         }
         let growth = pending.data.growth(&item);
-        if growth > self.weight_credit {
+        if growth > self.busy.weight_credit {
             let why = Refusal::Short(Need { keys: 0, weight: growth });
             return Err(Refused { probe, item, why });
         }
         let before = pending.data.weight();
-        Weighing { data: &mut pending.data, before, credit: &mut self.weight_credit }.data.absorb(item);
+        Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
         pending.count += 1;
-        self.accepted += 1;
-        self.pending_inserts += 1;
+        self.busy.accepted += 1;
+        self.busy.pending_inserts += 1;
         if pending.count != self.flush_at {
             return Ok(Inserted::Absorbed);
         }
@@ -140,12 +140,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let cold = &mut *self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
         let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
-        if need.keys > cold.key_credit || need.weight > self.weight_credit {
+        if need.keys > cold.key_credit || need.weight > self.busy.weight_credit {
             return Err(Refused { probe, item, why: Refusal::Short(need) });
         }
         // The user's code first: if it panics, nothing has changed yet.
         let (key, data) = (probe.into_key(), V::start(item));
-        self.weight_credit = self.weight_credit.saturating_sub(data.weight());
+        self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
         cold.key_credit -= need.keys;
         cold.tally.keys += need.keys;
         if let Some(flying) = flying {
@@ -156,8 +156,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let timer = cold.timers.arm(hash, tick::floor(now), deadline);
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
-        self.accepted += 1;
-        self.pending_inserts += 1;
+        self.busy.accepted += 1;
+        self.busy.pending_inserts += 1;
         if self.flush_at == 1 {
             cold.timers.queue(timer, FlushReason::Size);
             return Ok(Inserted::Due);
@@ -176,12 +176,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         host: &impl Host<K>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         let weight = V::start_weight(&item);
-        if weight > self.weight_credit {
+        if weight > self.busy.weight_credit {
             return Err(Refused { probe, item, why: Refusal::Short(Need { keys: 0, weight }) });
         }
         let cold = &mut *self.cold;
         let data = V::start(item);
-        self.weight_credit = self.weight_credit.saturating_sub(data.weight());
+        self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
         let pending = self
             .pending
             .find_mut(spread(hash), |pending| probe.matches(&pending.key))
@@ -193,8 +193,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         cold.closed.push_back(&pending.key, older);
         let timer = pending.timer;
         let deadline = cold.timing.deadline(host.now(), &mut cold.random);
-        self.accepted += 1;
-        self.pending_inserts += 1;
+        self.busy.accepted += 1;
+        self.busy.pending_inserts += 1;
         let inserted = self.reached_size(timer);
         self.cold.timers.set_deadline(timer, deadline);
         Ok(inserted)

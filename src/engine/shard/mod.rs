@@ -23,6 +23,7 @@ mod tests;
 
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use hashbrown::HashTable;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -83,18 +84,24 @@ struct Flying<K> {
     rejoined: bool,
 }
 
-/// In this order so that all that an insert into a sum touches lies with the lock in one cache line.
 #[derive(Debug)]
-#[repr(C)]
 pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
-    accepted: u64,
-    pending_inserts: u64,
     flush_at: u32,
     open: bool,
+    cold: Box<Cold<K, V, T>>,
+    /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
+    /// beside it would have to take the line away from them.
+    busy: CachePadded<Busy>,
+}
+
+/// What every insert writes.
+#[derive(Debug, Default)]
+struct Busy {
+    accepted: u64,
+    pending_inserts: u64,
     /// Weight that may be used without asking the pool.
     weight_credit: u64,
-    cold: Box<Cold<K, V, T>>,
 }
 
 #[derive(Debug)]
@@ -136,11 +143,9 @@ impl<K, V, T> Shard<K, V, T> {
     pub(crate) fn new(partition: u32, timing: Timing, flush_at: Option<u32>, random: SmallRng) -> Self {
         Shard {
             pending: HashTable::new(),
-            accepted: 0,
-            pending_inserts: 0,
-            weight_credit: 0,
             flush_at: flush_at.unwrap_or(u32::MAX),
             open: true,
+            busy: CachePadded::default(),
             cold: Box::new(Cold {
                 timers: Timers::default(),
                 flying: HashTable::new(),
@@ -194,12 +199,12 @@ impl<K, V, T> Shard<K, V, T> {
     pub(crate) fn grant(&mut self, room: Need) {
         self.cold.key_credit += room.keys;
         self.cold.weight_granted += room.weight;
-        self.weight_credit += room.weight;
+        self.busy.weight_credit += room.weight;
     }
 
     /// Gives up the room that is not in use.
     pub(crate) fn recall(&mut self) -> Need {
-        let weight = std::mem::take(&mut self.weight_credit);
+        let weight = std::mem::take(&mut self.busy.weight_credit);
         self.cold.weight_granted -= weight;
         Need { keys: std::mem::take(&mut self.cold.key_credit), weight }
     }
@@ -207,8 +212,8 @@ impl<K, V, T> Shard<K, V, T> {
     /// Adds this partition's counters to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
-        stats.accepted += self.accepted;
-        stats.pending += self.pending_inserts;
+        stats.accepted += self.busy.accepted;
+        stats.pending += self.busy.pending_inserts;
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;
         stats.flushed += tally.flushed;
@@ -216,6 +221,6 @@ impl<K, V, T> Shard<K, V, T> {
         stats.removed += tally.removed;
         stats.returned += tally.returned;
         stats.keys += tally.keys;
-        stats.weight += self.cold.weight_granted - self.weight_credit;
+        stats.weight += self.cold.weight_granted - self.busy.weight_credit;
     }
 }
