@@ -150,7 +150,8 @@ const STUCK: [&str; 4] = ["in the callback", "in handle_error", "pending", "retr
 fn stuck_buffer(runtime: &Runtime, left: Left) -> Lists {
     let retry = RetryPolicy::new().delay(secs(3_600)).cap(secs(3_600));
     let builder = Buffer::builder().runtime(runtime.handle().clone()).max_batch_keys(1).max_keys(5);
-    let builder = builder.interval(secs(3_600)).retry(retry).flush_timeout(secs(3_600)).observer(left);
+    let builder =
+        builder.interval(secs(3_600)).retry(retry).flush_timeout(secs(3_600)).observer(left.clone());
     let overflow = Overflow::Block { timeout: secs(3_600) };
     let buffer: Lists = builder.overflow(overflow).start_async(Stuck).expect("it starts");
     for key in STUCK.into_iter().chain(["flushed"]) {
@@ -159,7 +160,11 @@ fn stuck_buffer(runtime: &Runtime, left: Left) -> Lists {
             buffer.flush(key);
         }
     }
-    while buffer.stats().failures < 2 || buffer.stats().flushes < 4 || buffer.stats().flushed == 0 {
+    while left.given_up() < 1
+        || buffer.stats().retries < 1
+        || buffer.stats().flushes < 4
+        || buffer.stats().flushed == 0
+    {
         std::thread::yield_now();
     }
     buffer

@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -132,11 +133,21 @@ impl AsyncDataBuffer<&'static str, Vec<u32>> for Sink {
     }
 }
 
-/// Hears of what stays undelivered: keys and inserts.
+/// Hears of what stays undelivered: keys and inserts; and how often a key was given up.
 #[derive(Clone, Default)]
-pub(crate) struct Left(pub(crate) Arc<Mutex<Vec<(usize, u64)>>>);
+pub(crate) struct Left(pub(crate) Arc<Mutex<Vec<(usize, u64)>>>, Arc<AtomicUsize>);
+
+impl Left {
+    pub(crate) fn given_up(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
+    }
+}
 
 impl Observer for Left {
+    fn gave_up(&self, _: &str, _: u64, _: u32, _: &write_behind::FlushFailure) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn undelivered(&self, _: &str, keys: usize, inserts: u64) {
         self.0.lock().unwrap().push((keys, inserts));
     }
