@@ -78,11 +78,14 @@ impl Clock {
     /// As [`wait`](Self::wait), for a task, which will be polled again when it is notified.
     #[cfg(feature = "tokio")]
     pub(crate) async fn sleep_until(&self, deadline: Option<Duration>) {
-        match (self, deadline) {
-            (Clock::System(_) | Clock::Runtime(..), Some(deadline)) => {
-                tokio::time::sleep(deadline.saturating_sub(self.now())).await;
-            }
-            _ => std::future::pending().await,
+        let instant = match (self, deadline) {
+            (Clock::System(epoch), Some(deadline)) => epoch.checked_add(deadline).map(Into::into),
+            (Clock::Runtime(_, epoch), Some(deadline)) => epoch.checked_add(deadline),
+            _ => None,
+        };
+        match instant {
+            Some(instant) => tokio::time::sleep_until(instant).await,
+            None => std::future::pending().await,
         }
     }
 }

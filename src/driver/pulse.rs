@@ -7,6 +7,8 @@ use crate::batch::Entry;
 /// The scheduler's own state.
 #[derive(Debug)]
 pub(crate) struct Pulse<K, V> {
+    /// The partition that the next survey starts with: where the last one stopped.
+    pub(super) surveyed: usize,
     /// The partition that the next batch starts with.
     pub(super) cursor: usize,
     /// Whether a retry goes before a new batch next time, so that neither starves the other.
@@ -20,6 +22,6 @@ pub(crate) struct Pulse<K, V> {
 
 impl<K, V> Pulse<K, V> {
     pub(crate) fn new(random: SmallRng) -> Self {
-        Pulse { cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
+        Pulse { surveyed: 0, cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
     }
 }

@@ -58,7 +58,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             return Step { closed: true, ..Step::default() };
         }
         let overdue = self.flights.lock().expire(now);
-        let survey = self.survey(tick::floor(now));
+        let survey = self.survey(&mut pulse, tick::floor(now));
         let jobs = self.dispatch(&mut pulse, survey.due);
         let idle = survey.empty && self.flights.lock().is_empty();
         let mut step = Step { jobs, next: survey.next, ..Step::default() };
@@ -91,16 +91,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         step
     }
 
+    /// How many timers one step expires at most, about: what is handed out first need not wait for
+    /// all, and a runtime gets its thread back.
+    const SURVEY: usize = 16_384;
+
     pub(crate) fn batch_id(&self, sequence: u64) -> BatchId {
         BatchId { instance: self.instance, sequence }
     }
 
-    /// Queues what is due in every partition.
-    fn survey(&self, now: Tick) -> Survey {
+    /// Queues what is due in every partition; after [`Self::SURVEY`] timers it has to be called again.
+    fn survey(&self, pulse: &mut Pulse<K, V>, now: Tick) -> Survey {
         let mut survey = Survey { next: None, empty: true, due: false };
-        for shard in self.shards() {
+        let mut left = Self::SURVEY;
+        for _ in 0..self.partitions() {
             loop {
-                let mut shard = shard.lock();
+                let mut shard = self.shard(pulse.surveyed);
                 let expired = shard.expire(now, Self::HOLD);
                 if let Expired::Until(next) = expired {
                     survey.next = [survey.next, next].into_iter().flatten().min();
@@ -108,7 +113,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     survey.due |= shard.has_due();
                     break;
                 }
+                left = left.saturating_sub(Self::HOLD);
+                if left == 0 {
+                    return Survey { next: Some(now), empty: false, due: true };
+                }
             }
+            pulse.surveyed = (pulse.surveyed + 1) % self.partitions();
         }
         survey
     }

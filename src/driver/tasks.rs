@@ -66,6 +66,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             step.jobs.iter().for_each(|&sequence| self.hand_out(sequence));
             self.core.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
             self.core.doorbell.sleep_async(&self.core.clock, step.next.map(tick::to_duration)).await;
+            // There may be more to do at once; others have waited for the thread meanwhile.
+            tokio::task::yield_now().await;
         }
     }
 
