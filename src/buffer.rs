@@ -31,9 +31,10 @@ use crate::stats::Stats;
 ///
 /// When the last handle is dropped the buffer is shut down: the drop waits for at most
 /// [`Builder::drop_timeout`] and then reports what is left to
-/// [`Observer::undelivered`](crate::Observer::undelivered). Dropped inside one of the buffer's own
-/// callbacks it does not wait; the buffer drains by itself, within the same time. Call
-/// [`shutdown`](Self::shutdown) to get what is left back.
+/// [`Observer::undelivered`](crate::Observer::undelivered). It does not wait inside one of the buffer's
+/// own callbacks, with an async sink, or (with the feature `tokio`) on a thread that belongs to a
+/// runtime: there the buffer drains by itself, within the same time, if the program lasts so long. Call
+/// [`shutdown`](Self::shutdown) or await `shutdown_async` to wait for it and to get what is left back.
 pub struct Buffer<K, V, S = RandomState> {
     handle: Arc<Handle<K, V, S>>,
 }

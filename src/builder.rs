@@ -143,7 +143,8 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// How many callbacks run at once at most, each on a thread of its own that exists only while
-    /// there is work. Default: 4. From 1 to 1 024. Up to as many batches again wait ready-made.
+    /// there is work; with an async sink, each in a task. Default: 4. From 1 to 1 024. Up to as many
+    /// batches again wait ready-made.
     pub fn flush_threads(mut self, threads: usize) -> Self {
         self.config.flush_threads = threads;
         self
@@ -151,7 +152,8 @@ impl<K, V, S> Builder<K, V, S> {
 
     /// After this time a running callback is reported as overdue (observer and
     /// [`Stats::overdue`](crate::Stats::overdue)). A thread cannot be cancelled: the callback goes on,
-    /// its keys stay in flight, and its result counts when it comes. Default: 30 s. More than zero.
+    /// its keys stay in flight, and its result counts when it comes. An async callback is cancelled,
+    /// which counts as a failure of unknown outcome. Default: 30 s. More than zero.
     pub fn flush_timeout(mut self, timeout: Duration) -> Self {
         self.config.flush_timeout = timeout;
         self
@@ -190,8 +192,9 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// How long the drop of the last handle waits for the flush of what is left. Default: 5 s. Zero
-    /// does not wait and delivers nothing more.
+    /// How long the drop of the last handle waits for the flush of what is left, or, where it does not
+    /// wait itself ([`Buffer`]), how long the buffer goes on for it. Default: 5 s. Zero delivers nothing
+    /// more.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.config.drop_timeout = timeout;
         self

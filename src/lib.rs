@@ -1,7 +1,8 @@
 //! A keyed write-behind buffer: accept writes in memory, keep one aggregate per key, hand it to
 //! your storage later, once per key and interval instead of once per write.
 //!
-//! Implement [`DataBuffer`] for the place where data goes, start a [`Buffer`] with
+//! Implement [`DataBuffer`] for the place where data goes (or, with the feature `tokio`, the async
+//! `AsyncDataBuffer`: [which of the two](guide::blocking_or_async)), start a [`Buffer`] with
 //! [`Buffer::builder`], and insert. The rest of this page is the README: what it is for, a
 //! quickstart, and what exactly is lost, delayed or repeated, and when.
 //!
@@ -23,6 +24,7 @@ mod driver;
 mod engine;
 mod error;
 mod failure;
+pub mod guide;
 mod observer;
 mod peek;
 mod stats;

@@ -31,7 +31,8 @@ pub enum UndeliveredState {
         /// How the last one failed.
         failure: FlushFailure,
     },
-    /// A callback was still working on it when the deadline came. It may yet be applied.
+    /// A callback was still working on it when the deadline came, or when its runtime ended. It may
+    /// yet be applied, or have been; an async callback has been cancelled.
     InCallback,
     /// `handle_error` panicked on it, or asked to requeue it during shutdown.
     Unhandled {
