@@ -32,6 +32,8 @@ pub enum FlushReason {
     Deadline,
     /// It reached [`Builder::flush_at`](crate::Builder::flush_at), or could not absorb the next item.
     Size,
+    /// Its aggregate said that it [is ready](crate::Aggregate::is_ready).
+    Complete,
     /// `flush`, `flush_and_wait`, `flush_all` or `flush_all_and_wait` asked for it.
     Requested,
     /// Memory was full and [`Overflow::FlushOldest`](crate::Overflow::FlushOldest) made room.

@@ -16,3 +16,5 @@ mod life;
 mod rest;
 #[path = "contract/timing.rs"]
 mod timing;
+#[path = "contract/triggers.rs"]
+mod triggers;

@@ -43,4 +43,10 @@ proptest! {
     fn sums_that_overflow_follow_the_model(history in history::histories()) {
         run::run::<Sum<i8>>(&history);
     }
+
+    /// Joins that are often complete, and as often closed early.
+    #[test]
+    fn joins_follow_the_model(history in history::histories()) {
+        run::run::<sink::Join>(&history);
+    }
 }

@@ -99,6 +99,63 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
         true
     }
 
+    /// Whether nothing more is to be waited for: all parts of a join are there, a window is over.
+    /// The insert that makes this true makes the generation due at once, as
+    /// [`FlushReason::Complete`](crate::FlushReason::Complete); one that never gets there is flushed
+    /// at its deadline. Default: false, which costs nothing.
+    ///
+    /// Asked of a new aggregate, and before and after each `absorb`, so it should be a look at a
+    /// field. A generation that is due goes on absorbing until it is taken, and is flushed even if
+    /// it is then no longer ready; use [`accepts`](Self::accepts) to start a new one instead. Data
+    /// that is put back ([`Verdict::Requeue`](crate::Verdict::Requeue)) waits for its fresh deadline,
+    /// ready or not.
+    ///
+    /// ```
+    /// use write_behind::Aggregate;
+    ///
+    /// enum Part {
+    ///     Order(u64),
+    ///     Payment(u64),
+    /// }
+    ///
+    /// /// An order and its payment, in whichever order they come.
+    /// #[derive(Default)]
+    /// struct Purchase {
+    ///     order: Option<u64>,
+    ///     payment: Option<u64>,
+    /// }
+    ///
+    /// impl Aggregate for Purchase {
+    ///     type Item = Part;
+    ///     fn start(part: Part) -> Self {
+    ///         let mut purchase = Purchase::default();
+    ///         purchase.absorb(part);
+    ///         purchase
+    ///     }
+    ///     fn absorb(&mut self, part: Part) {
+    ///         match part {
+    ///             Part::Order(order) => self.order = Some(order),
+    ///             Part::Payment(payment) => self.payment = Some(payment),
+    ///         }
+    ///     }
+    ///     fn merge(&mut self, later: Self) {
+    ///         self.order = later.order.or(self.order);
+    ///         self.payment = later.payment.or(self.payment);
+    ///     }
+    ///     fn is_ready(&self) -> bool {
+    ///         self.order.is_some() && self.payment.is_some()
+    ///     }
+    /// }
+    ///
+    /// let mut purchase = Purchase::start(Part::Payment(7));
+    /// assert!(!purchase.is_ready());
+    /// purchase.absorb(Part::Order(1));
+    /// assert!(purchase.is_ready());
+    /// ```
+    fn is_ready(&self) -> bool {
+        false
+    }
+
     /// Whether `later` can be merged in. If not, the two are flushed one after the other.
     /// Default: always.
     fn accepts_merge(&self, later: &Self) -> bool {

@@ -1,7 +1,8 @@
 use super::Aggregate;
 
 /// Aggregates of the same item, side by side: `(Count<f64>, Min<f64>, Max<f64>, Sum<f64>)`. The item
-/// is cloned for each. Weighs what the members weigh together.
+/// is cloned for each. Weighs what the members weigh together; accepts what all members accept; is ready
+/// as soon as any member is, for most aggregates never are.
 macro_rules! tuple_aggregates {
     ($($member:ident $index:tt),+) => {
         impl<I: Clone + Send, $($member: Aggregate<Item = I>),+> Aggregate for ($($member,)+) {
@@ -33,6 +34,10 @@ macro_rules! tuple_aggregates {
 
             fn accepts(&self, item: &I) -> bool {
                 true $(&& self.$index.accepts(item))+
+            }
+
+            fn is_ready(&self) -> bool {
+                false $(|| self.$index.is_ready())+
             }
 
             fn accepts_merge(&self, later: &Self) -> bool {
@@ -70,6 +75,37 @@ mod tests {
         assert!(!full.accepts(&1));
         assert!(!full.accepts_merge(&Summary::start(1)));
         assert!(full.accepts(&0));
+    }
+
+    /// Ready when it has seen a zero.
+    struct Zero(bool);
+
+    impl Aggregate for Zero {
+        type Item = i64;
+
+        fn start(item: i64) -> Self {
+            Zero(item == 0)
+        }
+
+        fn absorb(&mut self, item: i64) {
+            self.0 |= item == 0;
+        }
+
+        fn merge(&mut self, later: Self) {
+            self.0 |= later.0;
+        }
+
+        fn is_ready(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn is_ready_as_soon_as_any_member_is() {
+        let mut sum_to_zero = <(Sum<i64>, Zero)>::start(7);
+        assert!(!sum_to_zero.is_ready() && !Summary::start(0).is_ready());
+        sum_to_zero.absorb(0);
+        assert!(sum_to_zero.is_ready());
     }
 
     #[test]

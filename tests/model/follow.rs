@@ -77,6 +77,7 @@ impl<V: Kind> Model<V> {
         let reasonable = match line.reason {
             FlushReason::Deadline => state.window.0 <= at,
             FlushReason::Size => state.full || closed,
+            FlushReason::Complete => state.ready,
             FlushReason::Requested => state.requested,
             FlushReason::Pressure => may_press,
             FlushReason::Shutdown => closing,
@@ -87,7 +88,7 @@ impl<V: Kind> Model<V> {
         assert_eq!(generation.data, line.data);
         assert_eq!(generation.count(), line.count);
         if state.generations.is_empty() {
-            (state.requested, state.full) = (false, false);
+            (state.requested, state.full, state.ready) = (false, false, false);
         }
         state.held &= state.generations.len() > 1;
         let wait = Wait::Attempt { id: Some(attempt.id), until: at };

@@ -45,6 +45,8 @@ pub(crate) struct KeyState<V> {
     pub(crate) window: (Duration, Duration),
     pub(crate) requested: bool,
     pub(crate) full: bool,
+    /// An insert made the last generation ready.
+    pub(crate) ready: bool,
     /// Something was put back before the closed generations, so all wait for the window.
     pub(crate) held: bool,
     pub(crate) flight: Option<Flight<V>>,
@@ -57,6 +59,7 @@ impl<V> Default for KeyState<V> {
             window: (Duration::MAX, Duration::MAX),
             requested: false,
             full: false,
+            ready: false,
             held: false,
             flight: None,
         }
@@ -71,7 +74,7 @@ impl<V> KeyState<V> {
     /// Whether the schedule has to have flushed it by now.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         let closed = self.generations.len() > 1;
-        self.window.1 <= now || self.requested || if closed { !self.held } else { self.full }
+        self.window.1 <= now || self.requested || if closed { !self.held } else { self.full || self.ready }
     }
 }
 
@@ -173,14 +176,18 @@ impl<V: Kind> Model<V> {
         let state = self.key(key);
         match state.generations.back_mut() {
             Some(last) if last.data.accepts(&item) => {
+                let was_ready = last.data.is_ready();
                 last.data.absorb(item);
+                state.ready |= !was_ready && last.data.is_ready();
                 last.numbers.push(number);
                 state.full |= Some(last.count()) == flush_at;
             }
             last => {
                 // What was asked for, or held back, was what is closed now.
                 state.held &= last.is_none();
-                state.generations.push_back(Generation { data: V::start(item), numbers: vec![number] });
+                let data = V::start(item);
+                state.ready = data.is_ready();
+                state.generations.push_back(Generation { data, numbers: vec![number] });
                 (state.window, state.requested, state.full) = (window, false, flush_at == Some(1));
             }
         }
@@ -202,7 +209,7 @@ impl<V: Kind> Model<V> {
         self.end(&removed, End::Removed);
         let state = self.key(key);
         if state.generations.is_empty() {
-            (state.requested, state.full, state.held) = (false, false, false);
+            (state.requested, state.full, state.ready, state.held) = (false, false, false, false);
         }
         Some(removed.data)
     }
@@ -217,7 +224,8 @@ impl<V: Kind> Model<V> {
             older.numbers.extend(newer.numbers);
         }
         state.generations.push_front(older);
-        (state.window, state.requested, state.full, state.held) = (window, false, false, true);
+        (state.window, state.requested, state.full) = (window, false, false);
+        (state.ready, state.held) = (false, true);
     }
 
     pub(crate) fn end(&mut self, generation: &Generation<V>, end: End) {

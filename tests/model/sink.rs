@@ -1,6 +1,6 @@
 //! The sink under the buffer: does what the history says and writes down what it saw.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
@@ -27,6 +27,48 @@ impl Kind for Vec<u64> {
 impl Kind for Sum<i8> {
     fn item(_: u64, value: i8) -> i8 {
         value
+    }
+}
+
+/// Three different parts of one thing, ready when they are all there, and any number of remarks (3).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join(BTreeMap<u8, Vec<u64>>);
+
+impl Aggregate for Join {
+    type Item = (u8, u64);
+
+    fn start(item: (u8, u64)) -> Self {
+        let mut join = Join(BTreeMap::new());
+        join.absorb(item);
+        join
+    }
+
+    fn absorb(&mut self, (part, number): (u8, u64)) {
+        assert!(self.accepts(&(part, number)));
+        self.0.entry(part).or_default().push(number);
+    }
+
+    fn merge(&mut self, later: Self) {
+        assert!(self.accepts_merge(&later));
+        later.0.into_iter().for_each(|(part, numbers)| self.0.entry(part).or_default().extend(numbers));
+    }
+
+    fn accepts(&self, (part, _): &(u8, u64)) -> bool {
+        *part == 3 || !self.0.contains_key(part)
+    }
+
+    fn accepts_merge(&self, later: &Self) -> bool {
+        (0..3).all(|part| !self.0.contains_key(&part) || !later.0.contains_key(&part))
+    }
+
+    fn is_ready(&self) -> bool {
+        (0..3).all(|part| self.0.contains_key(&part))
+    }
+}
+
+impl Kind for Join {
+    fn item(number: u64, value: i8) -> (u8, u64) {
+        (value.rem_euclid(4) as u8, number)
     }
 }
 

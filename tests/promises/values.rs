@@ -11,6 +11,7 @@ each_driver! {
     a_value_that_panics_when_dropped_holds_nothing_up,
     a_merge_that_panics_keeps_the_waiters_and_the_books,
     an_aggregate_that_panics_is_not_counted,
+    an_aggregate_that_panics_when_asked_whether_it_is_ready_loses_nothing,
 }
 
 /// Looks into the buffer when it is dropped, and may panic then. Copies are at ease.
@@ -131,4 +132,47 @@ fn an_aggregate_that_panics_is_not_counted(driver: Driver) {
     assert_eq!((stats.accepted, stats.pending, stats.keys, stats.balance()), (2, 2, 1, 0));
     rig.buffer.flush_and_wait(&1, secs(60)).expect("it is flushed");
     assert_eq!(rig.sink.flushed(), [(1, Brittle(vec![1, 2]))]);
+}
+
+/// Panics when it is asked whether it is ready with a 13 at its end.
+#[derive(Clone, Debug, PartialEq)]
+struct Touchy(Vec<u32>);
+
+impl Aggregate for Touchy {
+    type Item = u32;
+
+    fn start(item: u32) -> Self {
+        Touchy(vec![item])
+    }
+
+    fn absorb(&mut self, item: u32) {
+        self.0.push(item);
+    }
+
+    fn merge(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    fn accepts(&self, item: &u32) -> bool {
+        *item < 100
+    }
+
+    fn is_ready(&self) -> bool {
+        assert!(self.0.last() != Some(&113) && (self.0.last() != Some(&13) || self.0.len() > 3));
+        false
+    }
+}
+
+fn an_aggregate_that_panics_when_asked_whether_it_is_ready_loses_nothing(driver: Driver) {
+    let rig = Rig::<u32, Touchy>::start(driver, |builder| builder.partitions(1));
+    let insert = |key, item| catch_unwind(AssertUnwindSafe(|| rig.buffer.insert(key, item).is_ok())).ok();
+    assert_eq!(insert(1, 13), None);
+    assert_eq!(rig.buffer.stats().keys, 0);
+    assert_eq!((insert(1, 1), insert(1, 2)), (Some(true), Some(true)));
+    assert_eq!((insert(1, 113), insert(1, 13)), (None, None));
+    let stats = rig.buffer.stats();
+    assert_eq!((stats.accepted, stats.pending, stats.keys, stats.balance()), (2, 2, 1, 0));
+    rig.buffer.flush_and_wait(&1, secs(60)).expect("it is flushed");
+    // As with any panic, the aggregate stays as it was left.
+    assert_eq!(rig.sink.flushed(), [(1, Touchy(vec![1, 2, 13]))]);
 }

@@ -88,6 +88,11 @@ impl<V: Aggregate> Drop for Weighing<'_, V> {
     }
 }
 
+/// Why a generation is due before its deadline.
+fn early(completed: bool) -> FlushReason {
+    if completed { FlushReason::Complete } else { FlushReason::Size }
+}
+
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// Adds an item to its key's generation, or starts one.
     #[inline]
@@ -112,21 +117,22 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
             let why = Refusal::Short(Need { keys: 0, weight: growth });
             return Err(Refused { probe, item, why });
         }
-        let before = pending.data.weight();
+        let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
+        let completed = !was_ready && pending.data.is_ready();
         pending.count += 1;
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
-        if pending.count != self.flush_at {
+        if pending.count != self.flush_at && !completed {
             return Ok(Inserted::Absorbed);
         }
         let timer = pending.timer;
-        Ok(self.reached_size(timer))
+        Ok(self.fall_due(timer, early(completed)))
     }
 
     #[cold]
-    fn reached_size(&mut self, timer: u32) -> Inserted {
-        if self.cold.timers.request(timer, FlushReason::Size) { Inserted::Due } else { Inserted::Absorbed }
+    fn fall_due(&mut self, timer: u32, reason: FlushReason) -> Inserted {
+        if self.cold.timers.request(timer, reason) { Inserted::Due } else { Inserted::Absorbed }
     }
 
     /// The first insert of a generation.
@@ -145,6 +151,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         }
         // The user's code first: if it panics, nothing has changed yet.
         let (key, data) = (probe.into_key(), V::start(item));
+        let completed = data.is_ready();
         self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
         cold.key_credit -= need.keys;
         cold.tally.keys += need.keys;
@@ -158,8 +165,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
-        if self.flush_at == 1 {
-            cold.timers.queue(timer, FlushReason::Size);
+        if self.flush_at == 1 || completed {
+            cold.timers.queue(timer, early(completed));
             return Ok(Inserted::Due);
         }
         Ok(Inserted::Armed(deadline))
@@ -181,6 +188,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         }
         let cold = &mut *self.cold;
         let data = V::start(item);
+        let completed = data.is_ready();
         self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
         let pending = self
             .pending
@@ -195,7 +203,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let deadline = cold.timing.deadline(host.now(), &mut cold.random);
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
-        let inserted = self.reached_size(timer);
+        let inserted = self.fall_due(timer, early(completed));
         self.cold.timers.set_deadline(timer, deadline);
         Ok(inserted)
     }

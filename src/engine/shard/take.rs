@@ -10,6 +10,8 @@ use crate::batch::{Entry, FlushReason};
 pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at: u32) -> bool {
     match reason {
         FlushReason::Deadline | FlushReason::Size => count >= flush_at,
+        // A later one that is closed in its turn leaves by size.
+        FlushReason::Complete => true,
         FlushReason::Requested | FlushReason::Pressure | FlushReason::Shutdown => true,
     }
 }
