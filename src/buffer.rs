@@ -11,7 +11,6 @@ use hashbrown::Equivalent;
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::builder::{Builder, RandomState};
-use crate::driver::context;
 use crate::driver::core::{Core, Key};
 use crate::driver::life::Phase;
 use crate::driver::sync::Ordering;
@@ -266,22 +265,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         request: impl FnOnce(&WaiterRef),
     ) -> Result<(), FlushWaitError> {
         let core = self.core();
-        if context::in_callback_of(core.instance) {
-            return Err(FlushWaitError::WouldDeadlock);
-        }
-        let deadline = core.clock.now().saturating_add(timeout);
-        let waiter = WaiterRef::new();
-        core.waiters.lock().push(waiter.clone());
-        // One more than there is, so that it cannot be over before all of it is asked for.
-        waiter.expect(1);
-        request(&waiter);
-        waiter.reach(None);
-        let mut result = waiter.result();
-        while result.is_none() && core.clock.now() < deadline {
-            core.wait_or_pass_time(deadline, || drop(waiter.wait(&core.clock, deadline)));
-            result = waiter.result();
-        }
-        core.forget_waiter(&waiter, partitions);
+        core.may_wait()?;
+        let deadline = core.deadline(timeout);
+        let result = core.begin_waiting(partitions, request).wait(deadline);
         result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
     }
 
@@ -323,13 +309,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// buffer, which is closed all the same and drains within `timeout`.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
         let core = self.core();
-        let deadline = core.clock.now().saturating_add(timeout);
+        let deadline = core.deadline(timeout);
         core.begin_shutdown(deadline);
-        if context::in_callback_of(core.instance) {
-            return Err(ShutdownError::WouldDeadlock);
-        }
+        core.may_wait()?;
         core.await_closed(deadline);
-        match core.fetch_undelivered() {
+        self.hand_back()
+    }
+
+    pub(crate) fn hand_back(&self) -> Result<(), ShutdownError<K, V>> {
+        match self.core().fetch_undelivered() {
             (_, 0) => Ok(()),
             (keys, inserts) => Err(ShutdownError::Undelivered { keys, inserts }),
         }
@@ -352,9 +340,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Extend<(K, V::Item)> for Buffer<K, V,
 fn last_dropped<K: Key, V: Aggregate, S: BuildHasher>(core: &Core<K, V, S>) {
     core.orphaned.store(true, Ordering::Relaxed);
     if core.life.phase() < Phase::Closed {
-        let deadline = core.clock.now().saturating_add(core.config.drop_timeout);
+        let deadline = core.deadline(core.config.drop_timeout);
         core.begin_shutdown(deadline);
-        if context::in_callback_of(core.instance) {
+        if !core.may_wait_in_drop() {
             return;
         }
         core.await_closed(deadline);

@@ -7,15 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::Aggregate;
+#[cfg(feature = "tokio")]
+use crate::async_data_buffer::AsyncDataBuffer;
 use crate::buffer::{Buffer, WeakBuffer};
 use crate::config::{Config, Overflow};
 use crate::data_buffer::DataBuffer;
 use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};
+#[cfg(any(feature = "test-util", feature = "tokio"))]
+use crate::driver::core::Driver;
 use crate::driver::core::{Core, Key};
 use crate::driver::life::Phase;
-use crate::driver::sink::Callbacks;
+#[cfg(feature = "tokio")]
+use crate::driver::sink::Asynchronous;
+use crate::driver::sink::{Blocking, Callbacks, Sink};
+#[cfg(feature = "tokio")]
+use crate::driver::tasks;
 use crate::driver::threads;
 use crate::engine::retry::RetryPolicy;
 use crate::error::BuildError;
@@ -62,6 +70,8 @@ pub struct Builder<K, V, S = RandomState> {
     hasher: S,
     clock: Clock,
     observers: Vec<Arc<dyn Observer>>,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
     kind: PhantomData<fn(K, V)>,
 }
 
@@ -85,6 +95,8 @@ impl<K, V> Builder<K, V> {
             hasher: RandomState::default(),
             clock: Clock::system(),
             observers: Vec::new(),
+            #[cfg(feature = "tokio")]
+            runtime: None,
             kind: PhantomData,
         }
     }
@@ -200,14 +212,29 @@ impl<K, V, S> Builder<K, V, S> {
     /// The hasher for keys. Default: [`RandomState`]. Both halves of its 64 bits must be good: the
     /// high one chooses the partition, the low one the place in it.
     pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
-        let Builder { config, clock, observers, kind, .. } = self;
-        Builder { config, hasher, clock, observers, kind }
+        Builder {
+            config: self.config,
+            hasher,
+            clock: self.clock,
+            observers: self.observers,
+            #[cfg(feature = "tokio")]
+            runtime: self.runtime,
+            kind: self.kind,
+        }
     }
 
     /// Seeds all randomness (jitter and backoff jitter, not the hasher) for tests that must run the
     /// same way every time. Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = Some(seed);
+        self
+    }
+
+    /// The runtime on which an async sink runs. Default: the one in which
+    /// [`start_async`](Self::start_async) is called. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -241,7 +268,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         D: DataBuffer<K, V>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
-        let buffer = self.assemble(make_sink, |_| ())?;
+        let buffer = self.assemble(|weak| Box::new(Blocking(make_sink(weak))), |_| ())?;
         let core = buffer.core();
         #[cfg(feature = "test-util")]
         listen(core);
@@ -249,6 +276,52 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
             core.life.enter(Phase::Closed);
             return Err(BuildError::Thread(error));
         }
+        Ok(buffer)
+    }
+
+    /// Starts the buffer with an async sink: one scheduler task on the runtime, and a task for each
+    /// batch while it is being flushed. Feature `tokio`.
+    ///
+    /// The buffer's time is the runtime's: in a test with `start_paused` it stands still and jumps with
+    /// it. Should the runtime shut down before the buffer does, the buffer closes and what was not
+    /// flushed is handed back by [`Buffer::shutdown`], or reported to the observers when the last
+    /// handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] names an option with an impossible value; [`BuildError::Runtime`] if
+    /// this is called outside a runtime and none is [given](Self::runtime), or if that one has no
+    /// timer or has been shut down.
+    #[cfg(feature = "tokio")]
+    pub fn start_async<D: AsyncDataBuffer<K, V>>(self, sink: D) -> Result<Buffer<K, V, S>, BuildError> {
+        self.start_async_cyclic(|_| sink)
+    }
+
+    /// [`start_async`](Self::start_async) for a sink that needs to reach its own buffer. Feature
+    /// `tokio`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_async`](Self::start_async).
+    #[cfg(feature = "tokio")]
+    pub fn start_async_cyclic<D, F>(mut self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
+    where
+        D: AsyncDataBuffer<K, V>,
+        F: FnOnce(WeakBuffer<K, V, S>) -> D,
+    {
+        let given = self.runtime.take().ok_or(());
+        let runtime = given.or_else(|()| tokio::runtime::Handle::try_current()).map_err(|_| {
+            BuildError::Runtime("start_async was called outside of one and Builder::runtime gave none")
+        })?;
+        tasks::check(&runtime)?;
+        if let Clock::System(_) = self.clock {
+            self.clock = Clock::of_runtime(&runtime);
+        }
+        let make_sink = |weak| Box::new(Asynchronous(make_sink(weak))) as Box<dyn Sink<K, V>>;
+        let buffer = self.assemble(make_sink, |core| core.driver = Driver::Runtime)?;
+        #[cfg(feature = "test-util")]
+        listen(buffer.core());
+        tasks::start(buffer.core(), &runtime)?;
         Ok(buffer)
     }
 
@@ -285,20 +358,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         D: DataBuffer<K, V>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
-        let buffer = self.clock(clock).assemble(make_sink, |core| core.inline = true)?;
+        let make_sink = |weak| Box::new(Blocking(make_sink(weak))) as Box<dyn Sink<K, V>>;
+        let buffer = self.clock(clock).assemble(make_sink, |core| core.driver = Driver::Inline)?;
         listen(buffer.core());
         Ok(buffer)
     }
 
-    fn assemble<D, F>(
+    fn assemble(
         self,
-        make_sink: F,
+        make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Box<dyn Sink<K, V>>,
         adapt: impl FnOnce(&mut Core<K, V, S>),
-    ) -> Result<Buffer<K, V, S>, BuildError>
-    where
-        D: DataBuffer<K, V>,
-        F: FnOnce(WeakBuffer<K, V, S>) -> D,
-    {
+    ) -> Result<Buffer<K, V, S>, BuildError> {
         let Builder { config, hasher, clock, observers, .. } = self;
         config.validate()?;
         // The standard library's hasher is seeded by the system.

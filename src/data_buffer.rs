@@ -99,8 +99,11 @@ pub struct FailedFlush<K, V> {
     batch: BatchId,
     attempts: u32,
     failure: FlushFailure,
-    rescued: Arc<Mutex<Option<Entry<K, V>>>>,
+    rescued: Rescued<K, V>,
 }
+
+/// Where an entry is to be found that `handle_error` did not take out.
+pub(crate) type Rescued<K, V> = Arc<Mutex<Option<Entry<K, V>>>>;
 
 impl<K, V> FailedFlush<K, V> {
     pub(crate) fn new(
@@ -108,7 +111,7 @@ impl<K, V> FailedFlush<K, V> {
         batch: BatchId,
         attempts: u32,
         failure: FlushFailure,
-        rescued: Arc<Mutex<Option<Entry<K, V>>>>,
+        rescued: Rescued<K, V>,
     ) -> Self {
         FailedFlush { entry: Some(entry), batch, attempts, failure, rescued }
     }
@@ -162,9 +165,7 @@ impl<K, V> FailedFlush<K, V> {
 
 impl<K, V> Drop for FailedFlush<K, V> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut rescued = self.rescued.lock().unwrap_or_else(PoisonError::into_inner);
-            *rescued = self.entry.take();
-        }
+        let mut rescued = self.rescued.lock().unwrap_or_else(PoisonError::into_inner);
+        *rescued = self.entry.take();
     }
 }

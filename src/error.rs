@@ -52,6 +52,11 @@ pub enum InsertErrorKind {
     /// The item alone weighs more than the buffer may ever hold.
     #[error("the item alone is heavier than max_weight")]
     TooHeavy,
+    /// The bound is reached and the overflow policy would wait, but the sink is async and the thread
+    /// runs async tasks: use [`Buffer::insert_async`](crate::Buffer::insert_async). Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    #[error("the buffer is full, and waiting would block a thread that runs async tasks")]
+    WouldBlock,
 }
 
 /// Some items of a bulk insert were refused; all others are in.
@@ -93,6 +98,11 @@ pub enum FlushWaitError {
     /// Called from inside one of this buffer's own callbacks, where it would wait for itself.
     #[error("called from a callback of the same buffer, it would wait for itself")]
     WouldDeadlock,
+    /// The sink is async, and the blocking call was made on a thread that runs async tasks: use the
+    /// async twin. Nothing was done. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    #[error("it would block a thread that runs async tasks; use the async twin of this call")]
+    WouldBlock,
 }
 
 /// Shutting down did not deliver everything, or could not be waited for.
@@ -111,6 +121,12 @@ pub enum ShutdownError<K, V> {
     /// buffer is closed to inserts and drains by itself.
     #[error("called from a callback of the same buffer, it would wait for itself")]
     WouldDeadlock,
+    /// The sink is async, and the blocking call was made on a thread that runs async tasks: await
+    /// [`Buffer::shutdown_async`](crate::Buffer::shutdown_async). The buffer is closed to inserts and
+    /// drains by itself. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    #[error("it would block a thread that runs async tasks; use shutdown_async")]
+    WouldBlock,
 }
 
 impl<K, V> ShutdownError<K, V> {
@@ -118,7 +134,7 @@ impl<K, V> ShutdownError<K, V> {
     pub fn into_undelivered(self) -> Vec<Undelivered<K, V>> {
         match self {
             ShutdownError::Undelivered { keys, .. } => keys,
-            ShutdownError::WouldDeadlock => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }
@@ -130,6 +146,8 @@ impl<K, V> fmt::Debug for ShutdownError<K, V> {
                 f.debug_struct("Undelivered").field("keys", &keys.len()).field("inserts", inserts).finish()
             }
             ShutdownError::WouldDeadlock => f.write_str("WouldDeadlock"),
+            #[cfg(feature = "tokio")]
+            ShutdownError::WouldBlock => f.write_str("WouldBlock"),
         }
     }
 }
@@ -149,4 +167,8 @@ pub enum BuildError {
     /// The scheduler's thread could not be started.
     #[error("could not start the scheduler thread")]
     Thread(#[source] std::io::Error),
+    /// There is no tokio runtime that could run the sink; the text says why. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    #[error("no tokio runtime for an async sink: {0}")]
+    Runtime(&'static str),
 }

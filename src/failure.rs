@@ -2,8 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "tokio")]
+use std::pin::pin;
 use std::sync::Arc;
+#[cfg(feature = "tokio")]
+use std::task::Poll;
 
 use crate::batch::FlushBatch;
 
@@ -112,6 +118,14 @@ pub enum FlushFailure {
     Panicked(Arc<str>),
     /// The sink's answer made no sense; the text says what was wrong with it.
     Misreported(Arc<str>),
+    /// The async callback was cancelled after [`Builder::flush_timeout`](crate::Builder::flush_timeout).
+    /// Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    TimedOut(std::time::Duration),
+    /// The async callback was cancelled because its runtime shut down, or because shutdown's deadline
+    /// came. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    Cancelled,
 }
 
 impl fmt::Display for FlushFailure {
@@ -120,6 +134,12 @@ impl fmt::Display for FlushFailure {
             FlushFailure::Error(error) => write!(f, "{error}"),
             FlushFailure::Panicked(message) => write!(f, "the callback panicked: {message}"),
             FlushFailure::Misreported(what) => write!(f, "the sink misreported its failure: {what}"),
+            #[cfg(feature = "tokio")]
+            FlushFailure::TimedOut(timeout) => write!(f, "the callback was cancelled after {timeout:?}"),
+            #[cfg(feature = "tokio")]
+            FlushFailure::Cancelled => {
+                f.write_str("the callback was cancelled at the end of its buffer or runtime")
+            }
         }
     }
 }
@@ -128,7 +148,7 @@ impl Error for FlushFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             FlushFailure::Error(error) => Some(error.as_ref()),
-            FlushFailure::Panicked(_) | FlushFailure::Misreported(_) => None,
+            _ => None,
         }
     }
 }
@@ -158,6 +178,17 @@ pub(crate) fn contained<T>(callback: impl FnOnce() -> T) -> Result<T, FlushFailu
     })
 }
 
+/// As [`contained`], for a future.
+#[cfg(feature = "tokio")]
+async fn contained_async<T>(future: impl Future<Output = T>) -> Result<T, FlushFailure> {
+    let mut future = pin!(future);
+    poll_fn(|context| match contained(|| future.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
 /// Flushes key by key: one key's error or panic is its own and the others go on.
 pub(crate) fn flush_each<K, V, E>(
     batch: &FlushBatch<K, V>,
@@ -167,14 +198,58 @@ pub(crate) fn flush_each<K, V, E>(
         // The whole batch: it stays the same one, with the same id.
         return flush(only.key(), only.data()).map_err(FlushError::unknown);
     }
-    let mut failures = Vec::new();
-    for (index, entry) in batch.entries().iter().enumerate() {
-        let cause = match contained(|| flush(entry.key(), entry.data())) {
-            Ok(Ok(())) => continue,
+    let mut failures = KeyFailures::default();
+    for entry in batch.entries() {
+        failures.note(contained(|| flush(entry.key(), entry.data())));
+    }
+    failures.into_result()
+}
+
+/// As [`flush_each`], one future after the other.
+#[cfg(feature = "tokio")]
+pub(crate) async fn flush_each_async<'a, K, V, E, F>(
+    batch: &'a FlushBatch<K, V>,
+    flush: impl Fn(&'a K, &'a V) -> F,
+) -> Result<(), FlushError<E>>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    if let [only] = batch.entries() {
+        return flush(only.key(), only.data()).await.map_err(FlushError::unknown);
+    }
+    let mut failures = KeyFailures::default();
+    for entry in batch.entries() {
+        failures.note(contained_async(async { flush(entry.key(), entry.data()).await }).await);
+    }
+    failures.into_result()
+}
+
+/// The failures among keys that are flushed one after the other.
+struct KeyFailures<E> {
+    next: usize,
+    failures: Vec<KeyFailure<E>>,
+}
+
+impl<E> Default for KeyFailures<E> {
+    fn default() -> Self {
+        KeyFailures { next: 0, failures: Vec::new() }
+    }
+}
+
+impl<E> KeyFailures<E> {
+    /// How the next key went.
+    fn note(&mut self, result: Result<Result<(), E>, FlushFailure>) {
+        let index = self.next;
+        self.next += 1;
+        let cause = match result {
+            Ok(Ok(())) => return,
             Ok(Err(error)) => KeyCause::Error(error),
             Err(panic) => KeyCause::Panicked(panic),
         };
-        failures.push(KeyFailure { index, outcome: Outcome::Unknown, cause });
+        self.failures.push(KeyFailure { index, outcome: Outcome::Unknown, cause });
     }
-    if failures.is_empty() { Ok(()) } else { Err(FlushError::keys(failures)) }
+
+    fn into_result(self) -> Result<(), FlushError<E>> {
+        if self.failures.is_empty() { Ok(()) } else { Err(FlushError::keys(self.failures)) }
+    }
 }

@@ -10,8 +10,12 @@
 #![deny(missing_docs, missing_debug_implementations)]
 
 mod aggregate;
+#[cfg(feature = "tokio")]
+mod async_data_buffer;
 mod batch;
 mod buffer;
+#[cfg(feature = "tokio")]
+mod buffer_async;
 mod builder;
 mod config;
 mod data_buffer;
@@ -28,6 +32,8 @@ mod telemetry;
 mod undelivered;
 
 pub use aggregate::{Addend, Aggregate, Count, Last, Max, Min, Sum};
+#[cfg(feature = "tokio")]
+pub use async_data_buffer::AsyncDataBuffer;
 pub use batch::{BatchId, Entry, FlushBatch, FlushReason};
 pub use buffer::{Buffer, WeakBuffer};
 pub use builder::{Builder, RandomState};

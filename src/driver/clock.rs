@@ -10,6 +10,9 @@ pub use manual::ManualClock;
 pub(crate) enum Clock {
     /// Monotonic: jumps of the wall clock change nothing.
     System(Instant),
+    /// A runtime's own monotonic clock, which its tests can pause.
+    #[cfg(feature = "tokio")]
+    Runtime(tokio::runtime::Handle, tokio::time::Instant),
     #[cfg(feature = "test-util")]
     Manual(ManualClock),
 }
@@ -19,10 +22,24 @@ impl Clock {
         Clock::System(Instant::now())
     }
 
+    /// The clock of a runtime.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of_runtime(runtime: &tokio::runtime::Handle) -> Self {
+        let _inside = runtime.enter();
+        Clock::Runtime(runtime.clone(), tokio::time::Instant::now())
+    }
+
     /// The time since the clock's epoch.
     pub(crate) fn now(&self) -> Duration {
         match self {
             Clock::System(epoch) => epoch.elapsed(),
+            #[cfg(feature = "tokio")]
+            Clock::Runtime(_runtime, epoch) => {
+                // A thread outside the runtime does not see that its time is paused.
+                #[cfg(feature = "test-util")]
+                let _inside = _runtime.enter();
+                epoch.elapsed()
+            }
             #[cfg(feature = "test-util")]
             Clock::Manual(clock) => clock.now(),
         }
@@ -41,8 +58,31 @@ impl Clock {
                 Some(instant) => drop(changed.wait_until(guard, instant)),
                 None => changed.wait(guard),
             },
+            // May be early or late by that clock: the waiter looks at it.
+            #[cfg(feature = "tokio")]
+            (Clock::Runtime(..), Some(deadline)) => {
+                let patience = deadline.saturating_sub(self.now());
+                // Paused time may pass without telling anybody.
+                #[cfg(feature = "test-util")]
+                let patience = patience.min(Duration::from_millis(5));
+                match Instant::now().checked_add(patience) {
+                    Some(instant) => drop(changed.wait_until(guard, instant)),
+                    None => changed.wait(guard),
+                }
+            }
             // A manual clock notifies everybody whenever it moves.
             _ => changed.wait(guard),
+        }
+    }
+
+    /// As [`wait`](Self::wait), for a task, which will be polled again when it is notified.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn sleep_until(&self, deadline: Option<Duration>) {
+        match (self, deadline) {
+            (Clock::System(_) | Clock::Runtime(..), Some(deadline)) => {
+                tokio::time::sleep(deadline.saturating_sub(self.now())).await;
+            }
+            _ => std::future::pending().await,
         }
     }
 }

@@ -1,71 +1,101 @@
-//! What happens when a worker has a batch: the callback, and what follows from its result.
+//! What happens when a driver runs a batch: the callback, and what follows from its result.
 
 use std::collections::BTreeMap;
+use std::future::{Future, pending};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, Key};
+use super::future::{complete, race};
+use super::giving_up::GivenUp;
 use super::life::Phase;
-use super::sink::{Failed, Handled};
+use super::sink::Failed;
 use super::sync::{Ordering, unwrap_soon};
 use crate::aggregate::Aggregate;
-use crate::batch::{BatchId, Content, Entry, FlushBatch, FlushReason};
+use crate::batch::{Content, Entry, FlushBatch};
 use crate::engine::flights::Presence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick::{self, Tick};
 use crate::failure::{FlushFailure, Outcome};
 use crate::observer::FlushEvent;
-use crate::undelivered::{Undelivered, UndeliveredState};
 
 /// While draining, a backoff lasts at most this long: shutdown does not wait for it, but does not
 /// hammer the storage either.
 const DRAINING_BACKOFF: Duration = Duration::from_millis(50);
 
-/// One attempt that has come back.
-struct Attempt<'a> {
-    sequence: u64,
-    event: FlushEvent<'a>,
+/// One attempt to flush a batch.
+pub(super) struct Attempt<'a> {
+    pub(super) sequence: u64,
+    pub(super) event: FlushEvent<'a>,
+    started: Duration,
 }
 
 /// Entries with the places that they had in their batch.
 type Placed<K, V> = Vec<(u32, Entry<K, V>)>;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Makes one attempt to flush a dispatched batch and carries out what follows.
-    pub(crate) fn run(&self, sequence: u64) {
+    /// Makes one attempt to flush a dispatched batch and carries out what follows. A sink that
+    /// blocks does all of it in one poll. `cancelled` ends the callback, with an unknown outcome.
+    ///
+    /// Dropped half-way, because a runtime shuts down, it leaves everything accounted for.
+    pub(crate) async fn run(&self, sequence: u64, cancelled: impl Future<Output = FlushFailure>) {
+        let _occupied = OnDrop(|| {
+            self.flights.lock().release_worker();
+            self.doorbell.ring();
+        });
         // Callbacks are contained already; this is for a key whose `Clone` panics.
-        let _ = self.callbacks.call(|| self.attempt(sequence));
-        self.flights.lock().release_worker();
-        self.doorbell.ring();
+        let _ = self.callbacks.contain(self.attempt(sequence, cancelled)).await;
     }
 
-    fn attempt(&self, sequence: u64) {
+    /// As [`run`](Self::run), for a sink that blocks.
+    pub(crate) fn run_blocking(&self, sequence: u64) {
+        complete(self.run(sequence, pending()));
+    }
+
+    async fn attempt(&self, sequence: u64, cancelled: impl Future<Output = FlushFailure>) {
         let started = self.clock.now();
+        let Some(batch) = self.begin(sequence, started) else { return };
+        let event = self.event(&batch);
+        let attempt = Attempt { sequence, event, started };
+        self.callbacks.observe(|observer| observer.flush_started(&event));
+        let airborne = Airborne { core: self, attempt: Some(&attempt) };
+        let result = match race(self.callbacks.flush(&batch), cancelled).await {
+            Ok(result) => result,
+            Err(cancelled) => Err(Failed::Batch(Outcome::Unknown, cancelled)),
+        };
+        drop(batch);
+        if airborne.land(&result) {
+            self.carry_out(&attempt, result).await;
+        }
+    }
+
+    /// `None` if shutdown has taken the batch meanwhile.
+    fn begin(&self, sequence: u64, now: Duration) -> Option<FlushBatch<K, V>> {
         let (begun, settled_below) = {
             let mut flights = self.flights.lock();
-            (flights.begin(sequence, started, self.config.flush_timeout), flights.settled_below())
+            (flights.begin(sequence, now, self.config.flush_timeout), flights.settled_below())
         };
-        let Some((content, attempt)) = begun else { return };
+        let (content, attempt) = begun?;
         // The scheduler watches the flush timeout.
-        self.doorbell.wake_by(tick::ceil(started.saturating_add(self.config.flush_timeout)));
-        let batch = FlushBatch { content, attempt, settled_below };
+        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.config.flush_timeout)));
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        let event = self.event(&batch);
-        self.callbacks.observe(|observer| observer.flush_started(&event));
-        let result = self.callbacks.flush(&batch);
-        let took = self.clock.now().saturating_sub(started);
-        match &result {
-            Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&event, took)),
-            Err(failed) => self.tell_failed(&event, failed, took),
+        Some(FlushBatch { content, attempt, settled_below })
+    }
+
+    /// The callback is back. False if shutdown has taken the batch meanwhile.
+    fn land(&self, attempt: &Attempt<'_>, result: &Result<(), Failed>) -> bool {
+        let took = self.clock.now().saturating_sub(attempt.started);
+        match result {
+            Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&attempt.event, took)),
+            Err(failed) => self.tell_failed(&attempt.event, failed, took),
         }
-        drop(batch);
         let failure = result.as_ref().err().map(|failed| failed.failure().clone());
-        if self.flights.lock().landed(sequence, failure) {
-            self.carry_out(&Attempt { sequence, event }, result);
-        } else {
+        let landed = self.flights.lock().landed(attempt.sequence, failure);
+        if !landed {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
         }
+        landed
     }
 
     fn event(&self, batch: &FlushBatch<K, V>) -> FlushEvent<'_> {
@@ -89,27 +119,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.callbacks.observe(|observer| observer.flush_failed(event, keys, failure, took));
     }
 
-    fn carry_out(&self, attempt: &Attempt<'_>, result: Result<(), Failed>) {
-        match result {
+    async fn carry_out(&self, attempt: &Attempt<'_>, result: Result<(), Failed>) {
+        let given_up = match result {
             Ok(()) => {
                 if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
                     self.settle_flushed(attempt.sequence, (0..).zip(&content.entries));
                 }
+                Vec::new()
             }
-            Err(Failed::Batch(outcome, failure)) => {
-                if self.batch_failed(attempt, outcome, &failure) {
-                    return;
-                }
-            }
+            Err(Failed::Batch(outcome, failure)) => match self.batch_failed(attempt, outcome, failure) {
+                BatchFate::LivesOn => return,
+                BatchFate::Over(given_up) => given_up,
+            },
             Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
-        }
-        let content = self.flights.lock().remove(attempt.sequence);
-        self.let_go(content);
+        };
+        self.give_up(attempt, given_up).await;
     }
 
     /// Drops what is the user's, outside all locks and without taking the rest of the work along if
     /// a destructor panics.
-    fn let_go<T>(&self, users: T) {
+    pub(super) fn let_go<T>(&self, users: T) {
         let _ = self.callbacks.call(|| drop(users));
     }
 
@@ -134,8 +163,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// The whole batch failed: the same again, halves, or the end. True if the batch lives on.
-    fn batch_failed(&self, attempt: &Attempt<'_>, outcome: Outcome, failure: &FlushFailure) -> bool {
+    /// The whole batch failed: the same again, halves, or the end.
+    fn batch_failed(
+        &self,
+        attempt: &Attempt<'_>,
+        outcome: Outcome,
+        failure: FlushFailure,
+    ) -> BatchFate<K, V> {
         let again = self.config.retry.allows_another(attempt.event.attempt);
         let splits = match outcome {
             Outcome::NeverApplied => true,
@@ -144,8 +178,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         if splits && attempt.event.keys > 1 {
             let wait = if again { self.backoff(attempt.event.attempt) } else { Duration::ZERO };
-            self.halve(attempt, wait, failure);
-            return false;
+            self.halve(attempt, wait, &failure);
+            return BatchFate::Over(Vec::new());
         }
         if again && outcome != Outcome::Fatal {
             let wait = self.backoff(attempt.event.attempt);
@@ -153,12 +187,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let mut flights = self.flights.lock();
             let until = self.end_of_backoff(wait);
             flights.back_off(attempt.sequence, until, outcome);
-            return true;
+            return BatchFate::LivesOn;
         }
-        for (index, entry) in self.take_entries(attempt.sequence).into_iter().flatten() {
-            self.give_up(attempt, index, entry, failure);
-        }
-        false
+        let entries = self.take_entries(attempt.sequence).into_iter().flatten();
+        let give_up = |(index, entry)| GivenUp { index, entry, failure: failure.clone() };
+        BatchFate::Over(entries.map(give_up).collect())
     }
 
     /// Nothing of the batch was applied and some key of it may be to blame: each half goes on as a
@@ -174,8 +207,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
-    /// These keys failed, each in its own way, and the others are done.
-    fn keys_failed(&self, attempt: &Attempt<'_>, failures: Vec<(usize, Outcome, FlushFailure)>) {
+    /// These keys failed, each in its own way, and the others are done. Returns those that are not
+    /// to be tried again.
+    fn keys_failed(
+        &self,
+        attempt: &Attempt<'_>,
+        failures: Vec<(usize, Outcome, FlushFailure)>,
+    ) -> Vec<GivenUp<K, V>> {
         let again = self.config.retry.allows_another(attempt.event.attempt);
         // Chance is drawn here: the schedule's lock comes before the assembly's.
         let plan = |(index, outcome, failure)| {
@@ -186,7 +224,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let (mut parts, mut given_up) = (Vec::new(), Vec::new());
         let flushed: Placed<K, V> = {
             let _assembly = self.assembly.lock();
-            let Some(entries) = self.take_entries(attempt.sequence) else { return };
+            let Some(entries) = self.take_entries(attempt.sequence) else { return given_up };
             let (failed, flushed): (Placed<K, V>, Placed<K, V>) =
                 entries.into_iter().partition(|(index, _)| plans.contains_key(index));
             for (index, entry) in failed {
@@ -194,7 +232,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     Some((Some(wait), failure)) => {
                         parts.push((self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure), wait));
                     }
-                    Some((None, failure)) => given_up.push((index, entry, failure)),
+                    Some((None, failure)) => given_up.push(GivenUp { index, entry, failure }),
                     None => {}
                 }
             }
@@ -202,9 +240,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         self.settle_flushed(attempt.sequence, flushed.iter().map(|(index, entry)| (*index, entry)));
         parts.iter().for_each(|(part, wait)| self.tell_retried(part, *wait));
-        for (index, entry, failure) in given_up {
-            self.give_up(attempt, index, entry, &failure);
-        }
+        given_up
     }
 
     /// Makes a new batch of some entries of a failed one. The assembly lock is held.
@@ -251,66 +287,48 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         self.callbacks.observe(|observer| observer.flush_retried(event, wait));
     }
+}
 
-    /// Hands one key to `handle_error` and does with it as that says.
-    fn give_up(&self, attempt: &Attempt<'_>, index: u32, entry: Entry<K, V>, failure: &FlushFailure) {
-        let attempts = attempt.event.attempt;
-        let ticket = entry.ticket(attempt.sequence, index);
-        let reason = entry.reason;
-        let (name, count) = (&self.config.name, entry.count);
-        self.callbacks.observe(|observer| observer.gave_up(name, count, attempts, failure));
-        match self.callbacks.handle_error(entry, attempt.event.batch, attempts, failure) {
-            Handled::Done => drop(self.settle_failed(&ticket, Settled::GaveUp, failure)),
-            Handled::Requeue(data) => self.requeue(attempt, &ticket, reason, data, failure),
-            Handled::Panicked(entry) => {
-                self.settle_failed(&ticket, Settled::Kept, failure);
-                self.keep(entry, attempt.event.batch, attempts, failure);
-            }
+/// What becomes of a batch that has failed as a whole.
+enum BatchFate<K, V> {
+    /// It will be sent again.
+    LivesOn,
+    /// It is split, or these keys are to be given up.
+    Over(Vec<GivenUp<K, V>>),
+}
+
+/// An attempt while the callback is at work.
+struct Airborne<'a, K: Key, V: Aggregate, S: BuildHasher> {
+    core: &'a Core<K, V, S>,
+    /// `None` once it has landed.
+    attempt: Option<&'a Attempt<'a>>,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Airborne<'_, K, V, S> {
+    /// False if shutdown has taken the batch meanwhile.
+    fn land(mut self, result: &Result<(), Failed>) -> bool {
+        self.attempt.take().is_some_and(|attempt| self.core.land(attempt, result))
+    }
+}
+
+/// Dropped in the air, because the runtime shuts down: whether it was applied is not known.
+#[cfg(feature = "tokio")]
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Airborne<'_, K, V, S> {
+    fn drop(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let cancelled = Err(Failed::Batch(Outcome::Unknown, FlushFailure::Cancelled));
+        if self.core.land(attempt, &cancelled) {
+            let now = self.core.now_tick();
+            self.core.flights.lock().back_off(attempt.sequence, now, Outcome::Unknown);
         }
     }
+}
 
-    /// Returns the table's own copy of the key.
-    fn settle_failed(&self, ticket: &Ticket, how: Settled, failure: &FlushFailure) -> Option<K> {
-        let mut settlement = Settlement::default();
-        self.shard(ticket.partition as usize).settle(ticket, how, &mut settlement);
-        let key = settlement.keys.pop();
-        self.follow_settlement(settlement, Some(failure));
-        key
-    }
+/// Does something when it is dropped, also by a panic or with a future that is given up.
+pub(super) struct OnDrop<F: FnMut()>(pub(super) F);
 
-    fn requeue(
-        &self,
-        attempt: &Attempt<'_>,
-        ticket: &Ticket,
-        reason: FlushReason,
-        data: V,
-        failure: &FlushFailure,
-    ) {
-        let now = self.clock.now();
-        let mut shard = self.shard(ticket.partition as usize);
-        if shard.is_open() {
-            // Merging is the user's code and may panic; the other keys of the batch must not suffer.
-            let mut settlement = Settlement::default();
-            let _ = self.callbacks.call(|| {
-                shard.requeue(ticket, data, now, |key| self.spot(key).hash, &mut settlement);
-            });
-            drop(shard);
-            self.follow_settlement(settlement, Some(failure));
-            return;
-        }
-        drop(shard);
-        if let Some(key) = self.settle_failed(ticket, Settled::Kept, failure) {
-            let Ticket { partition, hash, count, weight, .. } = *ticket;
-            let entry = Entry { key, data, count, weight, reason, hash, partition };
-            self.keep(entry, attempt.event.batch, attempt.event.attempt, failure);
-        }
-    }
-
-    /// Keeps for `shutdown` what `handle_error` did not deal with.
-    fn keep(&self, entry: Entry<K, V>, batch: BatchId, attempts: u32, failure: &FlushFailure) {
-        let inserts = entry.count;
-        let state = UndeliveredState::Unhandled { attempts, failure: failure.clone() };
-        self.undelivered.lock().push(Undelivered::own(entry, Some(batch), state));
-        self.callbacks.observe(|observer| observer.undelivered(&self.config.name, 1, inserts));
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }

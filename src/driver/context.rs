@@ -4,6 +4,69 @@
 use std::cell::RefCell;
 
 use super::sync::thread_local;
+use crate::error::{FlushWaitError, InsertErrorKind, ShutdownError};
+
+/// Why a blocking call must not wait where it was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NoWait {
+    /// In a callback of the same buffer: it would wait for itself.
+    InCallback,
+    /// On a thread that runs async tasks, among them perhaps the one that it would wait for.
+    #[cfg(feature = "tokio")]
+    InAsyncCode,
+}
+
+impl From<NoWait> for FlushWaitError {
+    fn from(refusal: NoWait) -> Self {
+        match refusal {
+            NoWait::InCallback => FlushWaitError::WouldDeadlock,
+            #[cfg(feature = "tokio")]
+            NoWait::InAsyncCode => FlushWaitError::WouldBlock,
+        }
+    }
+}
+
+impl<K, V> From<NoWait> for ShutdownError<K, V> {
+    fn from(refusal: NoWait) -> Self {
+        match refusal {
+            NoWait::InCallback => ShutdownError::WouldDeadlock,
+            #[cfg(feature = "tokio")]
+            NoWait::InAsyncCode => ShutdownError::WouldBlock,
+        }
+    }
+}
+
+impl From<NoWait> for InsertErrorKind {
+    fn from(refusal: NoWait) -> Self {
+        match refusal {
+            NoWait::InCallback => InsertErrorKind::Full,
+            #[cfg(feature = "tokio")]
+            NoWait::InAsyncCode => InsertErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Whether the thread is inside the poll of a tokio task, where nobody must block.
+///
+/// Tokio has no question for that, but it gives each poll of a task a budget, and none to
+/// `spawn_blocking` and `block_in_place`. Only a budget can be used up. What is used up here is given
+/// back. Inside `tokio::task::unconstrained` the answer is wrong: false.
+#[cfg(feature = "tokio")]
+pub(crate) fn in_async_code() -> bool {
+    use std::task::{Context, Poll, Waker};
+    use tokio::task::coop::poll_proceed;
+
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(_gives_back) = poll_proceed(&mut context) else { return true };
+    // A budget is a number of eight bits.
+    (0..=u8::MAX).any(|_| match poll_proceed(&mut context) {
+        Poll::Ready(one) => {
+            one.made_progress();
+            false
+        }
+        Poll::Pending => true,
+    })
+}
 
 thread_local! {
     static CALLBACKS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };

@@ -9,7 +9,6 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::clock::Clock;
-use super::context;
 use super::doorbell::Doorbell;
 use super::life::Life;
 use super::pool::Pool;
@@ -27,6 +26,9 @@ use crate::engine::tick;
 use crate::error::InsertErrorKind;
 use crate::failure::FlushFailure;
 use crate::undelivered::Undelivered;
+
+/// How long to wait before trying again what the system refused.
+const SECOND_TRY: Duration = Duration::from_millis(100);
 
 /// What keys must be able to do.
 pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {}
@@ -46,9 +48,8 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
-    /// There are no threads: waiting calls do the work.
-    #[cfg(feature = "test-util")]
-    pub(crate) inline: bool,
+    #[cfg(any(feature = "test-util", feature = "tokio"))]
+    pub(crate) driver: Driver,
     hasher: S,
     /// Each guards the generations of its keys. Padded, so that two never share a cache line.
     shards: Box<[Padded<K, V>]>,
@@ -87,6 +88,19 @@ pub(crate) struct Counters {
     pub(crate) overdue: AtomicU64,
     pub(crate) late: AtomicU64,
     pub(crate) returned: AtomicU64,
+}
+
+/// Who does a buffer's work: threads, if there is nothing else to choose from.
+#[cfg(any(feature = "test-util", feature = "tokio"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Threads,
+    /// There is nobody: calls that wait do the work.
+    #[cfg(feature = "test-util")]
+    Inline,
+    /// Tasks of a runtime: a thread of it must not wait for them.
+    #[cfg(feature = "tokio")]
+    Runtime,
 }
 
 /// A place in the table: the partition, and the hash within it.
@@ -129,8 +143,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             config,
             clock,
             instance,
-            #[cfg(feature = "test-util")]
-            inline: false,
+            #[cfg(any(feature = "test-util", feature = "tokio"))]
+            driver: Driver::Threads,
             hasher,
             callbacks,
         }
@@ -287,42 +301,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 Ok(())
             }
             Overflow::Reject => Err((InsertErrorKind::Full, probe, item)),
-            _ if context::in_callback_of(self.instance) => Err((InsertErrorKind::Full, probe, item)),
-            Overflow::Block { timeout } => self.insert_when_roomy(spot, probe, item, timeout, false),
-            Overflow::FlushOldest { timeout } => self.insert_when_roomy(spot, probe, item, timeout, true),
-        }
-    }
-
-    /// Waits for room, and makes some if `hasten`.
-    fn insert_when_roomy<P: Probe<K>>(
-        &self,
-        spot: Spot,
-        mut probe: P,
-        mut item: V::Item,
-        timeout: Duration,
-        hasten: bool,
-    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        let deadline = self.clock.now().saturating_add(timeout);
-        loop {
-            let place = self.room.enter();
-            match self.insert(spot, probe, item) {
-                Err((InsertErrorKind::Full, refused_probe, refused_item)) => {
-                    (probe, item) = (refused_probe, refused_item);
-                }
-                settled => return settled,
-            }
-            if self.clock.now() >= deadline {
-                return Err((InsertErrorKind::TimedOut, probe, item));
-            }
-            if hasten {
-                self.hasten();
-            }
-            self.wait_or_pass_time(deadline, || place.wait(&self.clock, deadline));
+            Overflow::Block { timeout } | Overflow::FlushOldest { timeout } => match self.may_wait() {
+                Ok(()) => self.insert_when_roomy(spot, probe, item, timeout),
+                Err(refusal) => Err((refusal.into(), probe, item)),
+            },
         }
     }
 
     /// Makes a batch of the generations with the nearest deadlines due.
-    fn hasten(&self) {
+    pub(super) fn hasten(&self) {
         let mut nearest: Vec<_> = (0..self.partitions())
             .filter_map(|partition| Some((self.shard(partition).nearest_deadline()?, partition)))
             .collect();
@@ -333,16 +320,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             left = left.saturating_sub(self.shard(partition).hasten(share.min(left)));
         }
         self.doorbell.ring();
-    }
-
-    /// Waits by `block`; without threads, does what is due or lets time pass instead.
-    pub(crate) fn wait_or_pass_time(&self, deadline: Duration, block: impl FnOnce()) {
-        #[cfg(feature = "test-util")]
-        if self.inline {
-            return self.pass_time(deadline);
-        }
-        let _ = deadline;
-        block();
     }
 
     /// Carries out what settling generations set free or in motion. Called without any lock.
@@ -378,5 +355,10 @@ impl<K: Hash, V, S: BuildHasher> Host<K> for Core<K, V, S> {
 impl<K, V, S> Core<K, V, S> {
     pub(crate) fn now_tick(&self) -> tick::Tick {
         tick::floor(self.clock.now())
+    }
+
+    /// When to try again what the system refused, such as a new thread.
+    pub(crate) fn soon(&self) -> tick::Tick {
+        tick::ceil(self.clock.now() + SECOND_TRY)
     }
 }

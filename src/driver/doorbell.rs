@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use super::signal::Signal;
+use super::sync::{AtomicU64, Ordering};
 use crate::engine::tick::Tick;
 
 /// What the scheduler sleeps on, and what wakes it.
@@ -13,9 +14,8 @@ use crate::engine::tick::Tick;
 /// plan and compares with that.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
-    /// Guards whether the bell has been rung since the scheduler last woke up.
-    rung: Mutex<bool>,
-    changed: Condvar,
+    /// Whether the bell has been rung since the scheduler last woke up.
+    rung: Signal<bool>,
     /// When the scheduler will wake up by itself. Relaxed: ordered by the partitions' locks.
     planned: AtomicU64,
 }
@@ -25,14 +25,14 @@ impl Doorbell {
     pub(crate) const ALWAYS: Tick = Tick::MAX;
 
     pub(crate) fn new() -> Self {
-        Doorbell { rung: Mutex::new(false), changed: Condvar::new(), planned: AtomicU64::new(Self::ALWAYS) }
+        Doorbell { rung: Signal::new(false), planned: AtomicU64::new(Self::ALWAYS) }
     }
 
     pub(crate) fn ring(&self) {
         let mut rung = self.rung.lock();
         if !*rung {
             *rung = true;
-            self.changed.notify_one();
+            self.rung.notify();
         }
     }
 
@@ -56,16 +56,21 @@ impl Doorbell {
     /// reasons than a real one would.
     #[cfg(feature = "test-util")]
     pub(crate) fn nudge(&self) {
-        drop(self.rung.lock());
-        self.changed.notify_all();
+        self.rung.nudge();
     }
 
     /// Sleeps until the bell rings or `until` comes.
     pub(crate) fn sleep(&self, clock: &Clock, until: Option<Duration>) {
-        let mut rung = self.rung.lock();
-        while !*rung && until.is_none_or(|until| clock.now() < until) {
-            clock.wait(&self.changed, &mut rung, until);
-        }
-        *rung = false;
+        self.rung.wait(clock, until, answer);
     }
+
+    /// As [`sleep`](Self::sleep), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn sleep_async(&self, clock: &Clock, until: Option<Duration>) {
+        self.rung.wait_async(clock, until, answer).await;
+    }
+}
+
+fn answer(rung: &mut bool) -> Option<()> {
+    std::mem::take(rung).then_some(())
 }

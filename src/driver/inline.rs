@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::clock::{Clock, Listener};
 use super::context;
-use super::core::{Core, Key};
+use super::core::{Core, Driver, Key};
 use super::doorbell::Doorbell;
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
@@ -27,7 +27,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 return worked;
             }
             worked = true;
-            step.jobs.into_iter().for_each(|sequence| self.run(sequence));
+            step.jobs.into_iter().for_each(|sequence| self.run_blocking(sequence));
         }
     }
 
@@ -49,11 +49,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
 impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync> Listener for Core<K, V, S> {
     fn next_event(&self) -> Option<Duration> {
-        if self.inline { self.planned() } else { None }
+        if self.driver == Driver::Inline { self.planned() } else { None }
     }
 
     fn time_moved(&self) {
-        if self.inline {
+        if self.driver == Driver::Inline {
             self.pump();
         }
         self.doorbell.nudge();

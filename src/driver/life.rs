@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::sync::{Condvar, Mutex};
+use super::signal::Signal;
 
 /// The stages of a buffer's life, in this order and never back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,9 +18,8 @@ pub(crate) enum Phase {
 
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// Guards the phase and the deadline that goes with it.
-    state: Mutex<State>,
-    changed: Condvar,
+    /// The phase and the deadline that goes with it.
+    state: Signal<State>,
 }
 
 #[derive(Debug)]
@@ -32,7 +31,7 @@ struct State {
 
 impl Life {
     pub(crate) fn new() -> Self {
-        Life { state: Mutex::new(State { phase: Phase::Open, deadline: None }), changed: Condvar::new() }
+        Life { state: Signal::new(State { phase: Phase::Open, deadline: None }) }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -58,28 +57,33 @@ impl Life {
     pub(crate) fn enter(&self, phase: Phase) {
         let mut state = self.state.lock();
         state.phase = state.phase.max(phase);
-        self.changed.notify_all();
+        self.state.notify();
     }
 
     /// Waits until the buffer is closed, or until `deadline`.
     pub(crate) fn wait_closed(&self, clock: &Clock, deadline: Duration) {
-        let mut state = self.state.lock();
-        while state.phase < Phase::Closed && clock.now() < deadline {
-            clock.wait(&self.changed, &mut state, Some(deadline));
-        }
+        self.state.wait(clock, Some(deadline), State::closed);
+    }
+
+    /// As [`wait_closed`](Self::wait_closed), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn wait_closed_async(&self, clock: &Clock, deadline: Duration) {
+        self.state.wait_async(clock, Some(deadline), State::closed).await;
     }
 
     /// Waits while another caller closes the partitions, which takes no time to speak of.
-    pub(crate) fn wait_gate_closed(&self) {
-        let mut state = self.state.lock();
-        while state.phase == Phase::Closing {
-            self.changed.wait(&mut state);
-        }
+    pub(crate) fn wait_gate_closed(&self, clock: &Clock) {
+        self.state.wait(clock, None, |state| (state.phase != Phase::Closing).then_some(()));
     }
 
     #[cfg(feature = "test-util")]
     pub(crate) fn nudge(&self) {
-        drop(self.state.lock());
-        self.changed.notify_all();
+        self.state.nudge();
+    }
+}
+
+impl State {
+    fn closed(&mut self) -> Option<()> {
+        (self.phase == Phase::Closed).then_some(())
     }
 }

@@ -67,6 +67,13 @@ impl Pool {
         need.keys <= self.keys.limit && need.weight <= self.weight.limit
     }
 
+    /// Whether one more key might find room: here, or in what partitions have drawn and not used.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn may_hold_one(&self) -> bool {
+        let has_one = |budget: &Budget| budget.available.load(Ordering::SeqCst) > 0;
+        !self.is_tight() || has_one(&self.keys) && has_one(&self.weight)
+    }
+
     pub(crate) fn draw(&self, need: Need) -> Option<Need> {
         let exactly = self.is_tight();
         let keys = self.keys.draw(need.keys, exactly)?;

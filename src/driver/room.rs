@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::sync::{AtomicUsize, Condvar, Mutex, Ordering};
+use super::signal::Signal;
+use super::sync::{AtomicUsize, Ordering};
 
 /// Where blocked inserters wait for room.
 ///
@@ -10,9 +11,8 @@ use super::sync::{AtomicUsize, Condvar, Mutex, Ordering};
 /// other and no wake-up is lost.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// Guards the number of times that room has appeared, or everybody had to look up.
-    turns: Mutex<u64>,
-    changed: Condvar,
+    /// The number of times that room has appeared, or everybody had to look up.
+    turns: Signal<u64>,
     waiting: AtomicUsize,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Place<'a> {
 
 impl Room {
     pub(crate) fn new() -> Self {
-        Room { turns: Mutex::new(0), changed: Condvar::new(), waiting: AtomicUsize::new(0) }
+        Room { turns: Signal::new(0), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn enter(&self) -> Place<'_> {
@@ -38,7 +38,7 @@ impl Room {
     pub(crate) fn wake_all(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             *self.turns.lock() += 1;
-            self.changed.notify_all();
+            self.turns.notify();
         }
     }
 }
@@ -46,10 +46,17 @@ impl Room {
 impl Place<'_> {
     /// Waits for [`Room::wake_all`] since this place was taken, or until `deadline`.
     pub(crate) fn wait(&self, clock: &Clock, deadline: Duration) {
-        let mut turns = self.room.turns.lock();
-        while *turns == self.turn && clock.now() < deadline {
-            clock.wait(&self.room.changed, &mut turns, Some(deadline));
-        }
+        self.room.turns.wait(clock, Some(deadline), |turns| self.passed(*turns));
+    }
+
+    /// As [`wait`](Self::wait), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn wait_async(&self, clock: &Clock, deadline: Duration) {
+        self.room.turns.wait_async(clock, Some(deadline), |turns| self.passed(*turns)).await;
+    }
+
+    fn passed(&self, turns: u64) -> Option<()> {
+        (turns != self.turn).then_some(())
     }
 }
 

@@ -21,6 +21,8 @@ use crate::engine::timers::Expired;
 pub(crate) struct Step {
     /// Batches to hand to the workers.
     pub(crate) jobs: Vec<u64>,
+    /// Batches whose callbacks have been running for longer than `flush_timeout`.
+    pub(crate) overdue: Vec<u64>,
     /// When to take the next step; `None`: only when the bell rings.
     pub(crate) next: Option<Tick>,
     /// Let the workers go.
@@ -74,6 +76,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
             let batch = self.batch_id(sequence);
             self.callbacks.observe(|observer| observer.overdue(&self.config.name, batch, running));
+            step.overdue.push(sequence);
         }
         match step.turn {
             Some(Turn::Hibernated) => {

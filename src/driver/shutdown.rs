@@ -28,17 +28,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.doorbell.ring();
     }
 
-    /// Waits for the end of draining, and brings it about at `deadline`.
-    pub(crate) fn await_closed(&self, deadline: Duration) {
-        while self.life.phase() < Phase::Closed && self.clock.now() < deadline {
-            self.wait_or_pass_time(deadline, || self.life.wait_closed(&self.clock, deadline));
-        }
-        self.finish_draining();
-    }
-
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
-        self.life.wait_gate_closed();
+        self.life.wait_gate_closed(&self.clock);
         // Holds the table's copies of keys until all locks are released: drops are the user's code.
         let mut settlement = Settlement::default();
         if !self.put_aside(&mut settlement) {
@@ -102,6 +94,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 entries.map(|entry| Undelivered::own(entry, Some(id), state.clone())).collect()
             }
         }
+    }
+
+    /// Whoever did the work is gone: closes, and puts all that is left aside.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn abandon(&self) {
+        self.begin_shutdown(self.clock.now());
+        self.finish_draining();
     }
 
     /// Fetches what shutdown hands back, and how much there ever was.

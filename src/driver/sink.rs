@@ -1,11 +1,19 @@
 //! The user's sink and observers, behind types that do not name them, with panics contained.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::{Future, poll_fn, ready};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 use super::context;
+use super::core::Key;
+use super::future::BoxFuture;
 use super::sync::{AtomicU64, Ordering};
-use crate::batch::{BatchId, Entry, FlushBatch};
+use crate::aggregate::Aggregate;
+#[cfg(feature = "tokio")]
+use crate::async_data_buffer::AsyncDataBuffer;
+use crate::batch::FlushBatch;
 use crate::data_buffer::{DataBuffer, FailedFlush, Verdict};
 use crate::failure::{FlushError, FlushFailure, KeyCause, Outcome, Scope, contained};
 use crate::observer::Observer;
@@ -28,36 +36,49 @@ impl Failed {
     }
 }
 
-/// What became of a key that was handed to `handle_error`.
-#[derive(Debug)]
-pub(crate) enum Handled<K, V> {
-    Done,
-    Requeue(V),
-    /// It panicked before it took the data.
-    Panicked(Entry<K, V>),
-}
-
-trait Erased<K, V>: Send + Sync {
-    fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Failed>;
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V>;
+/// A sink of either kind, without its type. A blocking one does its work when it is called and
+/// returns a future that is ready.
+pub(crate) trait Sink<K, V>: Send + Sync {
+    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>>;
+    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>>;
     fn handle_shed(&self, key: K, data: V);
 }
 
-impl<K, V, D> Erased<K, V> for D
-where
-    D: DataBuffer<K, V>,
-    D::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Failed> {
-        self.handle_flush_batch(batch).or_else(|error| erase(error, batch.len()))
+/// A [`DataBuffer`].
+pub(crate) struct Blocking<D>(pub(crate) D);
+
+impl<K: Key, V: Aggregate, D: DataBuffer<K, V>> Sink<K, V> for Blocking<D> {
+    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>> {
+        let result = self.0.handle_flush_batch(batch).or_else(|error| erase(error, batch.len()));
+        Box::pin(ready(result))
     }
 
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
-        DataBuffer::handle_error(self, failed)
+    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>> {
+        Box::pin(ready(self.0.handle_error(failed)))
     }
 
     fn handle_shed(&self, key: K, data: V) {
-        DataBuffer::handle_shed(self, key, data);
+        self.0.handle_shed(key, data);
+    }
+}
+
+/// An [`AsyncDataBuffer`].
+#[cfg(feature = "tokio")]
+pub(crate) struct Asynchronous<D>(pub(crate) D);
+
+#[cfg(feature = "tokio")]
+impl<K: Key, V: Aggregate, D: AsyncDataBuffer<K, V>> Sink<K, V> for Asynchronous<D> {
+    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>> {
+        let flush = self.0.handle_flush_batch(batch);
+        Box::pin(async move { flush.await.or_else(|error| erase(error, batch.len())) })
+    }
+
+    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>> {
+        Box::pin(self.0.handle_error(failed))
+    }
+
+    fn handle_shed(&self, key: K, data: V) {
+        self.0.handle_shed(key, data);
     }
 }
 
@@ -91,7 +112,7 @@ fn erase<E: Into<Box<dyn Error + Send + Sync>>>(error: FlushError<E>, len: usize
 /// All user code that a buffer calls.
 pub(crate) struct Callbacks<K, V> {
     instance: u64,
-    sink: Box<dyn Erased<K, V>>,
+    sink: Box<dyn Sink<K, V>>,
     observers: Vec<Arc<dyn Observer>>,
     /// Relaxed: a statistic.
     panics: AtomicU64,
@@ -104,16 +125,16 @@ impl<K, V> std::fmt::Debug for Callbacks<K, V> {
 }
 
 impl<K: 'static, V: 'static> Callbacks<K, V> {
-    pub(crate) fn new(instance: u64, sink: impl DataBuffer<K, V>, observers: Vec<Arc<dyn Observer>>) -> Self {
-        Callbacks { instance, sink: Box::new(sink), observers, panics: AtomicU64::new(0) }
+    pub(crate) fn new(instance: u64, sink: Box<dyn Sink<K, V>>, observers: Vec<Arc<dyn Observer>>) -> Self {
+        Callbacks { instance, sink, observers, panics: AtomicU64::new(0) }
     }
 
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Failed> {
-        let result = self.call(|| self.sink.flush(batch));
+    pub(crate) async fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Failed> {
+        let result = self.tend(|| self.sink.flush(batch)).await;
         let result = result.unwrap_or_else(|panic| Err(Failed::Batch(Outcome::Unknown, panic)));
         if let Err(Failed::Keys(failures)) = &result {
             let panics =
@@ -123,23 +144,9 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
         result
     }
 
-    pub(crate) fn handle_error(
-        &self,
-        entry: Entry<K, V>,
-        batch: BatchId,
-        attempts: u32,
-        failure: &FlushFailure,
-    ) -> Handled<K, V> {
-        let rescued = Arc::new(Mutex::new(None));
-        let failed = FailedFlush::new(entry, batch, attempts, failure.clone(), Arc::clone(&rescued));
-        match self.call(|| self.sink.handle_error(failed)) {
-            Ok(Verdict::Done) => Handled::Done,
-            Ok(Verdict::Requeue(data)) => Handled::Requeue(data),
-            Err(_) => {
-                let entry = rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
-                entry.map_or(Handled::Done, Handled::Panicked)
-            }
-        }
+    /// `None` if it panicked.
+    pub(crate) async fn handle_error(&self, failed: FailedFlush<K, V>) -> Option<Verdict<V>> {
+        self.tend(|| self.sink.handle_error(failed)).await.ok()
     }
 
     pub(crate) fn handle_shed(&self, key: K, data: V) {
@@ -158,5 +165,40 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
         contained(callback).inspect_err(|_| {
             self.panics.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// As [`call`](Self::call), for a future.
+    pub(crate) async fn contain<T>(&self, future: impl Future<Output = T>) -> Result<T, FlushFailure> {
+        let mut future = pin!(future);
+        poll_fn(|context| match self.call(|| future.as_mut().poll(context)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
+        .await
+    }
+
+    /// As [`contain`](Self::contain), for a future of the user, whose making and whose end are the
+    /// user's code too.
+    async fn tend<'a, T>(&'a self, make: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, FlushFailure> {
+        let future = Some(self.call(make)?);
+        let mut tended = Tended { callbacks: self, future };
+        self.contain(poll_fn(|context| match &mut tended.future {
+            Some(future) => future.as_mut().poll(context),
+            None => Poll::Pending,
+        }))
+        .await
+    }
+}
+
+/// Contains the drop of a future of the user, also when it is dropped half-way.
+struct Tended<'a, K: 'static, V: 'static, T> {
+    callbacks: &'a Callbacks<K, V>,
+    future: Option<BoxFuture<'a, T>>,
+}
+
+impl<K: 'static, V: 'static, T> Drop for Tended<'_, K, V, T> {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        let _ = self.callbacks.call(|| drop(future));
     }
 }

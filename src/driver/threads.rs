@@ -3,7 +3,6 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::core::{Core, Key};
 use super::doorbell::Doorbell;
@@ -11,9 +10,6 @@ use super::schedule::Step;
 use super::sync::{Ordering, Receiver, Sender, bounded, spawn};
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
-
-/// How long to wait before trying again what the system refused, such as a new thread.
-const SECOND_TRY: Duration = Duration::from_millis(100);
 
 enum Job {
     Flush(u64),
@@ -47,7 +43,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             self.core.doorbell.plan(Doorbell::ALWAYS);
             // Only a key whose `Clone` panics could make a step panic.
             let step = self.core.callbacks.call(|| self.core.step());
-            let mut step = step.unwrap_or_else(|_| Step { next: Some(self.soon()), ..Step::default() });
+            let mut step = step.unwrap_or_else(|_| Step { next: Some(self.core.soon()), ..Step::default() });
             if step.closed {
                 return;
             }
@@ -72,7 +68,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
         let wanted = self.core.flights.lock().running().min(self.core.config.flush_threads);
         while self.workers < wanted {
             if self.start_worker().is_err() {
-                return Err(self.soon());
+                return Err(self.core.soon());
             }
             self.workers += 1;
         }
@@ -90,13 +86,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
         spawn(format!("{}-worker", self.core.config.name), move || {
             core.workers.fetch_add(1, Ordering::Relaxed);
             while let Ok(Job::Flush(sequence)) = jobs.recv() {
-                core.run(sequence);
+                core.run_blocking(sequence);
             }
             core.workers.fetch_sub(1, Ordering::Relaxed);
         })
-    }
-
-    fn soon(&self) -> tick::Tick {
-        tick::ceil(self.core.clock.now() + SECOND_TRY)
     }
 }

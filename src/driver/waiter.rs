@@ -2,16 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::sync::{Condvar, Mutex};
+use super::signal::Signal;
 use crate::error::FlushWaitError;
 use crate::failure::FlushFailure;
 
 /// One who waits for generations to be settled.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// Guards what is still waited for and what has been learnt.
-    state: Mutex<State>,
-    changed: Condvar,
+    /// What is still waited for and what has been learnt.
+    state: Signal<State>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +32,7 @@ impl PartialEq for WaiterRef {
 
 impl WaiterRef {
     pub(crate) fn new() -> Self {
-        WaiterRef(Arc::new(Waiter { state: Mutex::new(State::default()), changed: Condvar::new() }))
+        WaiterRef(Arc::new(Waiter { state: Signal::new(State::default()) }))
     }
 
     /// Waits for so many more. Called under the partition's lock, so that none of them can be
@@ -50,39 +49,36 @@ impl WaiterRef {
             state.failure = failure.cloned();
         }
         if state.outstanding == 0 {
-            self.0.changed.notify_all();
+            self.0.state.notify();
         }
     }
 
     /// The rest will never be settled.
     pub(crate) fn close(&self) {
         self.0.state.lock().closed = true;
-        self.0.changed.notify_all();
+        self.0.state.notify();
     }
 
     /// Has it look at the clock again.
     #[cfg(feature = "test-util")]
     pub(crate) fn nudge(&self) {
-        drop(self.0.state.lock());
-        self.0.changed.notify_all();
+        self.0.state.nudge();
     }
 
     /// The result, once there is one.
     pub(crate) fn result(&self) -> Option<Result<(), FlushWaitError>> {
-        let state = self.0.state.lock();
-        state.result()
+        self.0.state.lock().result()
     }
 
     /// Waits for the result until `deadline`.
-    pub(crate) fn wait(&self, clock: &Clock, deadline: Duration) -> Option<Result<(), FlushWaitError>> {
-        let mut state = self.0.state.lock();
-        loop {
-            let result = state.result();
-            if result.is_some() || clock.now() >= deadline {
-                return result;
-            }
-            clock.wait(&self.0.changed, &mut state, Some(deadline));
-        }
+    pub(crate) fn wait(&self, clock: &Clock, deadline: Duration) {
+        self.0.state.wait(clock, Some(deadline), |state| state.result());
+    }
+
+    /// As [`wait`](Self::wait), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn wait_async(&self, clock: &Clock, deadline: Duration) {
+        self.0.state.wait_async(clock, Some(deadline), |state| state.result()).await;
     }
 }
 

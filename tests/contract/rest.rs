@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use write_behind::{Buffer, BuildError, Builder, ManualClock, Overflow, RetryPolicy, Sum};
+use write_behind::{Buffer, BuildError, Builder, Overflow, RetryPolicy, Sum};
 
 use crate::support::{Call, Driver, Rig, Script, ms, secs};
 
@@ -21,12 +21,7 @@ type Settings = Builder<&'static str, Vec<u32>>;
 
 fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
     for (option, builder) in bad_sizes().into_iter().chain(bad_times()).chain(bad_policies()) {
-        let clock = ManualClock::new();
-        let started = match driver {
-            Driver::Threads => builder.clock(&clock).start(Nothing),
-            Driver::Inline => builder.start_inline(Nothing, &clock),
-        };
-        match started {
+        match Rig::try_with(driver, Script::accepting(), |_| builder).map(|rig| rig.driver) {
             Err(error @ BuildError::Invalid { option: named, .. }) => {
                 assert_eq!(named, option);
                 assert!(error.to_string().contains(option));
@@ -71,16 +66,6 @@ fn bad_policies() -> [(&'static str, Settings); 6] {
         ("retry", Buffer::builder().retry(RetryPolicy::new().jitter(2.0))),
         ("retry", Buffer::builder().retry(RetryPolicy::new().cap(Duration::MAX))),
     ]
-}
-
-struct Nothing;
-
-impl write_behind::DataBuffer<&'static str, Vec<u32>> for Nothing {
-    type Error = String;
-
-    fn handle_flush(&self, _: &&'static str, _: &Vec<u32>) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 fn c20_the_buffer_goes_to_rest_when_it_has_nothing(driver: Driver) {

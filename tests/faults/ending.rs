@@ -60,7 +60,7 @@ fn a_sink_that_inserts_when_full_does_not_deadlock(driver: Driver) {
 
 /// Java buffer-trigger ran the reject handler under the global lock.
 fn a_shed_handler_runs_under_no_lock(driver: Driver) {
-    use write_behind::{DataBuffer, ManualClock, WeakBuffer};
+    use write_behind::{AsyncDataBuffer, DataBuffer, WeakBuffer};
 
     struct Asking(WeakBuffer<u32, Vec<u32>>);
     impl DataBuffer<u32, Vec<u32>> for Asking {
@@ -76,9 +76,20 @@ fn a_shed_handler_runs_under_no_lock(driver: Driver) {
             assert_eq!(buffer.stats().keys, 0);
         }
     }
+    impl AsyncDataBuffer<u32, Vec<u32>> for Asking {
+        type Error = String;
+
+        async fn handle_flush(&self, _: &u32, _: &Vec<u32>) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn handle_shed(&self, key: u32, data: Vec<u32>) {
+            DataBuffer::handle_shed(self, key, data);
+        }
+    }
 
     let builder = write_behind::Buffer::builder().max_keys(1).partitions(1).overflow(Overflow::Shed);
-    let buffer = driver.start(builder, &ManualClock::new(), Asking);
+    let buffer = driver.start(builder, &driver.clock(), Asking).expect("the settings are good");
     buffer.insert(1, 1).expect("there is room");
     buffer.insert(2, 2).expect("it is shed");
     assert_eq!((buffer.stats().panics, buffer.stats().removed), (0, 1));

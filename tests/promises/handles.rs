@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use write_behind::{Buffer, DataBuffer, FlushBatch, FlushReason, ManualClock, Overflow, Sum, WeakBuffer};
+use write_behind::{AsyncDataBuffer, Buffer, DataBuffer, FlushBatch, FlushReason, Overflow, Sum, WeakBuffer};
 
 use crate::support::{Driver, Rig, Script, secs};
 
@@ -45,12 +45,20 @@ fn a_weak_handle_is_empty_until_the_buffer_runs(driver: Driver) {
             Ok(())
         }
     }
+    impl AsyncDataBuffer<u8, Vec<u8>> for Nothing {
+        type Error = String;
+
+        async fn handle_flush(&self, _: &u8, _: &Vec<u8>) -> Result<(), String> {
+            Ok(())
+        }
+    }
     let kept = Mutex::new(None);
-    let buffer = driver.start(Buffer::builder(), &ManualClock::new(), |weak: WeakBuffer<u8, Vec<u8>>| {
+    let buffer = driver.start(Buffer::builder(), &driver.clock(), |weak: WeakBuffer<u8, Vec<u8>>| {
         assert!(weak.upgrade().is_none());
         *kept.lock().unwrap() = Some(weak);
         Nothing
     });
+    let buffer = buffer.expect("the settings are good");
     let weak = kept.into_inner().unwrap().expect("the sink was made");
     assert!(weak.upgrade().is_some());
     buffer.shutdown(secs(1)).expect("there is nothing");

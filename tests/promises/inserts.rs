@@ -55,7 +55,7 @@ fn insert_many_returns_what_was_refused_and_keeps_the_rest(driver: Driver) {
 
 fn extend_counts_what_it_drops(driver: Driver) {
     let rig = Lists::start(driver, |builder| builder.max_keys(1));
-    rig.buffer.clone().extend([("a", 1), ("b", 2), ("a", 3)]);
+    Buffer::clone(&rig.buffer).extend([("a", 1), ("b", 2), ("a", 3)]);
     let stats = rig.buffer.stats();
     assert_eq!((stats.accepted, stats.rejected), (2, 1));
 }

@@ -1,10 +1,19 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// A callback that reaches a closed gate stands there until it is opened. Only for drivers whose
-/// callbacks run on threads of their own.
+use tokio::sync::Notify;
+
+/// A callback that reaches a closed gate stays there until it is opened. Only for drivers whose
+/// callbacks run beside the test.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Gate(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    opened: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -15,28 +24,40 @@ struct State {
 impl Gate {
     /// Waits until the gate is open.
     pub(crate) fn pass(&self) {
-        let (state, changed) = &*self.0;
-        let mut state = state.lock().unwrap();
-        state.arrived += 1;
-        changed.notify_all();
-        let limit = Duration::from_secs(60);
-        let (_state, waited) = changed.wait_timeout_while(state, limit, |state| !state.open).unwrap();
+        self.arrive();
+        let (state, limit) = (self.0.state.lock().unwrap(), Duration::from_secs(60));
+        let (_state, waited) =
+            self.0.changed.wait_timeout_while(state, limit, |state| !state.open).unwrap();
         assert!(!waited.timed_out(), "nobody opened the gate");
+    }
+
+    /// Waits until the gate is open, for a task.
+    pub(crate) async fn pass_async(&self) {
+        let opened = self.0.opened.notified();
+        if !self.arrive() {
+            opened.await;
+        }
+    }
+
+    /// Whether it is open.
+    fn arrive(&self) -> bool {
+        let mut state = self.0.state.lock().unwrap();
+        state.arrived += 1;
+        self.0.changed.notify_all();
+        state.open
     }
 
     /// Waits until so many have come to the gate.
     pub(crate) fn await_arrivals(&self, arrivals: usize) {
-        let (state, changed) = &*self.0;
-        let limit = Duration::from_secs(30);
-        let state = state.lock().unwrap();
-        let (_state, waited) =
-            changed.wait_timeout_while(state, limit, |state| state.arrived < arrivals).unwrap();
+        let (state, limit) = (self.0.state.lock().unwrap(), Duration::from_secs(30));
+        let few = |state: &mut State| state.arrived < arrivals;
+        let (_state, waited) = self.0.changed.wait_timeout_while(state, limit, few).unwrap();
         assert!(!waited.timed_out(), "nobody came to the gate");
     }
 
     pub(crate) fn open(&self) {
-        let (state, changed) = &*self.0;
-        state.lock().unwrap().open = true;
-        changed.notify_all();
+        self.0.state.lock().unwrap().open = true;
+        self.0.changed.notify_all();
+        self.0.opened.notify_waiters();
     }
 }

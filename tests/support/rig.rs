@@ -1,7 +1,14 @@
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use write_behind::{Aggregate, Buffer, Builder, DataBuffer, Key, ManualClock, WeakBuffer};
+use write_behind::{
+    Aggregate, AsyncDataBuffer, Buffer, BuildError, Builder, DataBuffer, Equivalent, FlushWaitError, Key, ManualClock,
+    ShutdownError, WeakBuffer,
+};
 
+use super::clock::{Paused, TestClock};
 use super::script::{Batches, Keys, Script};
 
 /// How long to wait for something that must happen.
@@ -14,29 +21,94 @@ pub(crate) enum Driver {
     Threads,
     /// `Builder::start_inline`: nobody but the caller.
     Inline,
+    /// `Builder::start_async`: tasks of a runtime, on its paused time.
+    Tasks,
 }
 
 impl Driver {
-    /// Starts a buffer on the manual clock. The one place that knows how a driver is started.
-    pub(crate) fn start<K: Key, V: Aggregate, D: DataBuffer<K, V>>(
+    pub(crate) fn clock(self) -> TestClock {
+        match self {
+            Driver::Threads | Driver::Inline => TestClock::Manual(ManualClock::new()),
+            Driver::Tasks => TestClock::Paused(Arc::new(Paused::start())),
+        }
+    }
+
+    /// Starts a buffer on that clock. The one place that knows how a driver is started.
+    pub(crate) fn start<K: Key, V: Aggregate, D: DataBuffer<K, V> + AsyncDataBuffer<K, V>>(
         self,
         builder: Builder<K, V>,
-        clock: &ManualClock,
+        clock: &TestClock,
         make_sink: impl FnOnce(WeakBuffer<K, V>) -> D,
-    ) -> Buffer<K, V> {
-        let started = match self {
-            Driver::Threads => builder.clock(clock).start_cyclic(make_sink),
-            Driver::Inline => builder.start_inline_cyclic(make_sink, clock),
+    ) -> Result<TestBuffer<K, V>, BuildError> {
+        let buffer = match clock {
+            TestClock::Manual(clock) if self == Driver::Inline => {
+                builder.start_inline_cyclic(make_sink, clock)
+            }
+            TestClock::Manual(clock) => builder.clock(clock).start_cyclic(make_sink),
+            TestClock::Paused(paused) => {
+                builder.runtime(paused.runtime().clone()).start_async_cyclic(make_sink)
+            }
         };
-        started.expect("the settings are good")
+        Ok(TestBuffer { buffer: buffer?, clock: clock.clone() })
     }
 }
 
-/// A running buffer with a manual clock and a scripted sink.
+/// A buffer whose waiting calls are made as one would with its driver: with an async sink, by their
+/// async twins.
+pub(crate) struct TestBuffer<K, V> {
+    buffer: Buffer<K, V>,
+    clock: TestClock,
+}
+
+impl<K, V> Clone for TestBuffer<K, V> {
+    fn clone(&self) -> Self {
+        TestBuffer { buffer: self.buffer.clone(), clock: self.clock.clone() }
+    }
+}
+
+impl<K, V> Deref for TestBuffer<K, V> {
+    type Target = Buffer<K, V>;
+
+    fn deref(&self) -> &Buffer<K, V> {
+        &self.buffer
+    }
+}
+
+impl<K: Key, V: Aggregate> TestBuffer<K, V> {
+    pub(crate) fn flush_and_wait<Q>(&self, key: &Q, timeout: Duration) -> Result<(), FlushWaitError>
+    where
+        Q: ?Sized + Hash + Equivalent<K>,
+    {
+        match &self.clock {
+            TestClock::Manual(_) => self.buffer.flush_and_wait(key, timeout),
+            TestClock::Paused(paused) => {
+                paused.runtime().block_on(self.buffer.flush_and_wait_async(key, timeout))
+            }
+        }
+    }
+
+    pub(crate) fn flush_all_and_wait(&self, timeout: Duration) -> Result<(), FlushWaitError> {
+        match &self.clock {
+            TestClock::Manual(_) => self.buffer.flush_all_and_wait(timeout),
+            TestClock::Paused(paused) => {
+                paused.runtime().block_on(self.buffer.flush_all_and_wait_async(timeout))
+            }
+        }
+    }
+
+    pub(crate) fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+        match &self.clock {
+            TestClock::Manual(_) => self.buffer.shutdown(timeout),
+            TestClock::Paused(paused) => paused.runtime().block_on(self.buffer.shutdown_async(timeout)),
+        }
+    }
+}
+
+/// A running buffer with a clock of the test's own and a scripted sink.
 pub(crate) struct Rig<K, V> {
     pub(crate) driver: Driver,
-    pub(crate) buffer: Buffer<K, V>,
-    pub(crate) clock: ManualClock,
+    pub(crate) buffer: TestBuffer<K, V>,
+    pub(crate) clock: TestClock,
     pub(crate) sink: Script<K, V>,
 }
 
@@ -51,7 +123,15 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         sink: Script<K, V>,
         configure: impl FnOnce(Builder<K, V>) -> Builder<K, V>,
     ) -> Self {
-        let clock = ManualClock::new();
+        Rig::try_with(driver, sink, configure).expect("the settings are good")
+    }
+
+    pub(crate) fn try_with(
+        driver: Driver,
+        sink: Script<K, V>,
+        configure: impl FnOnce(Builder<K, V>) -> Builder<K, V>,
+    ) -> Result<Self, BuildError> {
+        let clock = driver.clock();
         // The clock may have stopped when the rig is dropped.
         let builder = configure(Buffer::builder().seed(7).drop_timeout(Duration::ZERO));
         let played = sink.clone();
@@ -64,7 +144,7 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         } else {
             driver.start(builder, &clock, |weak| Batches(install(weak)))
         };
-        Rig { driver, buffer, clock, sink }
+        Ok(Rig { driver, buffer: buffer?, clock, sink })
     }
 
     pub(crate) fn insert(&self, key: K, item: V::Item) {
@@ -87,7 +167,7 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
     }
 
     /// Makes a call that waits, and lets time pass meanwhile.
-    pub(crate) fn while_time_passes<T: Send>(&self, call: impl FnOnce(&Buffer<K, V>) -> T + Send) -> T {
+    pub(crate) fn while_time_passes<T: Send>(&self, call: impl FnOnce(&TestBuffer<K, V>) -> T + Send) -> T {
         if self.driver == Driver::Inline {
             return call(&self.buffer);
         }
@@ -104,7 +184,7 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         while !done() {
             assert!(Instant::now() < limit, "never happened: {what}");
             self.clock.advance(step);
-            if self.driver == Driver::Threads {
+            if self.driver != Driver::Inline {
                 self.sink.await_news();
             }
         }

@@ -2,9 +2,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use write_behind::{
-    Aggregate, BatchId, Buffer, DataBuffer, FailedFlush, FlushBatch, FlushError, FlushReason, Key,
-    ManualClock, Verdict, WeakBuffer,
+    Aggregate, AsyncDataBuffer, BatchId, Buffer, DataBuffer, FailedFlush, FlushBatch, FlushError,
+    FlushReason, Key, Verdict, WeakBuffer,
 };
+
+use super::clock::TestClock;
+use super::gate::Gate;
 
 /// What a scripted sink answers to a batch.
 pub(crate) type Answer = Result<(), FlushError<String>>;
@@ -22,7 +25,8 @@ struct Shared<K, V> {
     to_batch: ToBatch<K, V>,
     to_key: Option<ToKey<K, V>>,
     to_failed: ToFailed<K, V>,
-    place: OnceLock<(WeakBuffer<K, V>, ManualClock)>,
+    gate: Option<Gate>,
+    place: OnceLock<(WeakBuffer<K, V>, TestClock)>,
     seen: Mutex<Seen<K, V>>,
     changed: Condvar,
 }
@@ -89,6 +93,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
             to_batch,
             to_key,
             to_failed: Box::new(|_, _| Verdict::Done),
+            gate: None,
             place: OnceLock::new(),
             seen: Mutex::new(seen),
             changed: Condvar::new(),
@@ -101,16 +106,25 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         mut self,
         verdict: impl Fn(&Self, FailedFlush<K, V>) -> Verdict<V> + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::get_mut(&mut self.shared).expect("a script is written before it is shared");
-        shared.to_failed = Box::new(verdict);
+        self.write().to_failed = Box::new(verdict);
         self
+    }
+
+    /// Each attempt waits at the gate before it answers.
+    pub(crate) fn behind(mut self, gate: &Gate) -> Self {
+        self.write().gate = Some(gate.clone());
+        self
+    }
+
+    fn write(&mut self) -> &mut Shared<K, V> {
+        Arc::get_mut(&mut self.shared).expect("a script is written before it is shared")
     }
 
     pub(super) fn asks_key_by_key(&self) -> bool {
         self.shared.to_key.is_some()
     }
 
-    pub(super) fn install(&self, buffer: WeakBuffer<K, V>, clock: ManualClock) {
+    pub(super) fn install(&self, buffer: WeakBuffer<K, V>, clock: TestClock) {
         assert!(self.shared.place.set((buffer, clock)).is_ok(), "a script plays once");
     }
 
@@ -120,7 +134,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         buffer.upgrade().expect("a handle is left")
     }
 
-    pub(crate) fn clock(&self) -> &ManualClock {
+    pub(crate) fn clock(&self) -> &TestClock {
         &self.shared.place.get().expect("the buffer runs").1
     }
 
@@ -189,13 +203,51 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         self.shared.changed.notify_all();
     }
 
-    fn recorded<E>(&self, call: Call<K, V>, answer: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let place = self.begin(call);
-        let ending = Ending { script: self, place };
-        let result = answer();
-        self.seen().calls[place].acknowledged = Some(result.is_ok());
-        drop(ending);
-        result
+    /// Records an attempt, which has ended when what this returns is dropped.
+    fn record(&self, call: Call<K, V>) -> Ending<'_, K, V> {
+        Ending { script: self, place: self.begin(call) }
+    }
+
+    fn pass_gate(&self) {
+        if let Some(gate) = &self.shared.gate {
+            gate.pass();
+        }
+    }
+
+    async fn pass_gate_async(&self) {
+        if let Some(gate) = &self.shared.gate {
+            gate.pass_async().await;
+        }
+    }
+
+    fn batch_call(&self, batch: &FlushBatch<K, V>) -> Call<K, V> {
+        let entries = batch.entries().iter().map(|entry| (entry.key().clone(), entry.data().clone()));
+        Call {
+            id: Some(batch.id()),
+            attempt: batch.attempt(),
+            reason: batch.reason(),
+            settled_below: batch.settled_below(),
+            entries: entries.collect(),
+            at: self.clock().now(),
+            acknowledged: None,
+        }
+    }
+
+    fn key_call(&self, key: &K, data: &V) -> Call<K, V> {
+        Call {
+            id: None,
+            attempt: 0,
+            reason: FlushReason::Deadline,
+            settled_below: 0,
+            entries: vec![(key.clone(), data.clone())],
+            at: self.clock().now(),
+            acknowledged: None,
+        }
+    }
+
+    fn answer_key(&self, key: &K, data: &V) -> Result<(), String> {
+        let to_key = self.shared.to_key.as_ref().expect("it asks key by key");
+        to_key(self, key, data)
     }
 
     fn failed(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
@@ -213,6 +265,13 @@ struct Ending<'a, K: Key, V: Aggregate + Clone> {
     place: usize,
 }
 
+impl<K: Key, V: Aggregate + Clone> Ending<'_, K, V> {
+    fn with<E>(self, result: Result<(), E>) -> Result<(), E> {
+        self.script.seen().calls[self.place].acknowledged = Some(result.is_ok());
+        result
+    }
+}
+
 impl<K: Key, V: Aggregate + Clone> Drop for Ending<'_, K, V> {
     fn drop(&mut self) {
         self.script.end(self.place);
@@ -225,28 +284,44 @@ pub(super) struct Batches<K, V>(pub(super) Script<K, V>);
 /// A script as a sink of single keys.
 pub(super) struct Keys<K, V>(pub(super) Script<K, V>);
 
+const NEVER_ASKED: &str = "a batch sink is never asked for a single key";
+
 impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Batches<K, V> {
     type Error = String;
 
     fn handle_flush(&self, _: &K, _: &V) -> Result<(), String> {
-        Err("a batch sink is never asked for a single key".into())
+        Err(NEVER_ASKED.into())
     }
 
     fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
-        let entries = batch.entries().iter().map(|entry| (entry.key().clone(), entry.data().clone()));
-        let call = Call {
-            id: Some(batch.id()),
-            attempt: batch.attempt(),
-            reason: batch.reason(),
-            settled_below: batch.settled_below(),
-            entries: entries.collect(),
-            at: self.0.clock().now(),
-            acknowledged: None,
-        };
-        self.0.recorded(call, || (self.0.shared.to_batch)(&self.0, batch))
+        let call = self.0.record(self.0.batch_call(batch));
+        self.0.pass_gate();
+        call.with((self.0.shared.to_batch)(&self.0, batch))
     }
 
     fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        self.0.failed(failed)
+    }
+
+    fn handle_shed(&self, key: K, data: V) {
+        self.0.seen().shed.push((key, data));
+    }
+}
+
+impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Batches<K, V> {
+    type Error = String;
+
+    async fn handle_flush(&self, _: &K, _: &V) -> Result<(), String> {
+        Err(NEVER_ASKED.into())
+    }
+
+    async fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
+        let call = self.0.record(self.0.batch_call(batch));
+        self.0.pass_gate_async().await;
+        call.with((self.0.shared.to_batch)(&self.0, batch))
+    }
+
+    async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
         self.0.failed(failed)
     }
 
@@ -259,20 +334,26 @@ impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Keys<K, V> {
     type Error = String;
 
     fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
-        let call = Call {
-            id: None,
-            attempt: 0,
-            reason: FlushReason::Deadline,
-            settled_below: 0,
-            entries: vec![(key.clone(), data.clone())],
-            at: self.0.clock().now(),
-            acknowledged: None,
-        };
-        let to_key = self.0.shared.to_key.as_ref().expect("it asks key by key");
-        self.0.recorded(call, || to_key(&self.0, key, data))
+        let call = self.0.record(self.0.key_call(key, data));
+        self.0.pass_gate();
+        call.with(self.0.answer_key(key, data))
     }
 
     fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        self.0.failed(failed)
+    }
+}
+
+impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Keys<K, V> {
+    type Error = String;
+
+    async fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
+        let call = self.0.record(self.0.key_call(key, data));
+        self.0.pass_gate_async().await;
+        call.with(self.0.answer_key(key, data))
+    }
+
+    async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
         self.0.failed(failed)
     }
 }

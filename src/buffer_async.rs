@@ -1,0 +1,150 @@
+//! The async twins of the calls that wait. Feature `tokio`.
+
+use std::hash::{BuildHasher, Hash};
+use std::ops::Range;
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use crate::aggregate::Aggregate;
+use crate::batch::FlushReason;
+use crate::buffer::Buffer;
+use crate::driver::context::{self, NoWait};
+use crate::driver::core::Key;
+use crate::driver::sync::Ordering;
+use crate::driver::waiter::WaiterRef;
+use crate::engine::shard::Owned;
+use crate::error::{FlushWaitError, InsertError, InsertErrorKind, ShutdownError};
+
+/// # Async twins (feature `tokio`)
+///
+/// For any buffer, whichever sink runs behind it. They are to be awaited in a tokio runtime that has
+/// a timer, not necessarily the sink's; different tasks may use different runtimes. All of them do
+/// nothing before they are first polled and may be dropped at any time.
+impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
+    /// As [`insert`](Self::insert), but if the buffer is full this waits for room, for at most
+    /// `timeout`, whatever the overflow policy. With
+    /// [`Overflow::FlushOldest`](crate::Overflow::FlushOldest) it also makes some.
+    ///
+    /// # Cancel safety
+    ///
+    /// The item is in the buffer if, and only if, this has returned `Ok`. Dropped before that, it
+    /// drops key and item, as any future does with what it was given, and waits no more. To keep them
+    /// even then, await [`room_async`](Self::room_async) in the place that can be cancelled and
+    /// [`insert`](Self::insert) after it.
+    ///
+    /// # Errors
+    ///
+    /// [`InsertError`] with key and item inside: [`TimedOut`](InsertErrorKind::TimedOut),
+    /// [`Closed`](InsertErrorKind::Closed) as soon as the buffer is shut down, or
+    /// [`TooHeavy`](InsertErrorKind::TooHeavy). Inside a callback of the same buffer it does not wait:
+    /// [`Full`](InsertErrorKind::Full).
+    pub async fn insert_async(
+        &self,
+        key: K,
+        item: V::Item,
+        timeout: Duration,
+    ) -> Result<(), InsertError<(K, V::Item)>> {
+        let core = self.core();
+        let spot = core.spot(&key);
+        let mut result = core.insert(spot, Owned(key), item);
+        if let Err((InsertErrorKind::Full, key, item)) = result {
+            result = if context::in_callback_of(core.instance) {
+                Err((NoWait::InCallback.into(), key, item))
+            } else {
+                core.insert_when_roomy_async(spot, key, item, timeout).await
+            };
+        }
+        result.map_err(|(kind, Owned(key), item)| {
+            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            InsertError::new(kind, (key, item))
+        })
+    }
+
+    /// Waits until the buffer has room for one more key that weighs 1, for at most `timeout`. Others
+    /// may take that room before you do: insert, and come back here if that says
+    /// [`Full`](InsertErrorKind::Full).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is over, it waits no more, and that is all.
+    ///
+    /// # Errors
+    ///
+    /// [`InsertErrorKind::TimedOut`], [`InsertErrorKind::Closed`] as soon as the buffer is shut down,
+    /// and inside a callback of the same buffer [`InsertErrorKind::Full`] instead of waiting.
+    pub async fn room_async(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
+        self.core().await_room(timeout).await
+    }
+
+    /// As [`flush_and_wait`](Self::flush_and_wait).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is over, it leaves no waiter behind. The flush that it asked for goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush_and_wait`](Self::flush_and_wait). Inside an async callback of the same buffer:
+    /// [`FlushWaitError::WouldDeadlock`].
+    pub async fn flush_and_wait_async<Q>(&self, key: &Q, timeout: Duration) -> Result<(), FlushWaitError>
+    where
+        Q: ?Sized + Hash + Equivalent<K>,
+    {
+        let core = self.core();
+        let partition = core.spot(key).partition;
+        self.wait_async(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter))).await
+    }
+
+    /// As [`flush_all_and_wait`](Self::flush_all_and_wait). Asking takes O(keys), without waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`flush_and_wait_async`](Self::flush_and_wait_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush_and_wait_async`](Self::flush_and_wait_async), with the first of the failures.
+    pub async fn flush_all_and_wait_async(&self, timeout: Duration) -> Result<(), FlushWaitError> {
+        let core = self.core();
+        let request = |waiter: &WaiterRef| core.request_all(FlushReason::Requested, Some(waiter));
+        self.wait_async(timeout, 0..core.partitions(), request).await
+    }
+
+    async fn wait_async(
+        &self,
+        timeout: Duration,
+        partitions: Range<usize>,
+        request: impl FnOnce(&WaiterRef),
+    ) -> Result<(), FlushWaitError> {
+        let core = self.core();
+        if context::in_callback_of(core.instance) {
+            return Err(NoWait::InCallback.into());
+        }
+        let deadline = core.deadline(timeout);
+        let result = core.begin_waiting(partitions, request).wait_async(deadline).await;
+        result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
+    }
+
+    /// As [`shutdown`](Self::shutdown). Closing takes O(keys), without waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is over, it leaves the buffer closed and draining, to end by its deadline.
+    /// Nothing is lost: whatever could not be delivered is handed to the next caller of this or of
+    /// `shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_async(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+        let core = self.core();
+        let deadline = core.deadline(timeout);
+        core.begin_shutdown(deadline);
+        if context::in_callback_of(core.instance) {
+            return Err(NoWait::InCallback.into());
+        }
+        core.await_closed_async(deadline).await;
+        self.hand_back()
+    }
+}

@@ -1,0 +1,231 @@
+//! Calls that wait, each for threads and for tasks. They differ only in how they wait.
+
+#[cfg(feature = "tokio")]
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::context::{self, NoWait};
+#[cfg(any(feature = "test-util", feature = "tokio"))]
+use super::core::Driver;
+use super::core::{Core, Key, Spot};
+use super::life::Phase;
+use super::room::Place;
+use super::waiter::WaiterRef;
+use crate::aggregate::Aggregate;
+use crate::config::Overflow;
+use crate::engine::shard::Probe;
+use crate::error::{FlushWaitError, InsertErrorKind};
+
+/// How an insert ended; a refused one gives back what it was given.
+type Insertion<P, I> = Result<(), (InsertErrorKind, P, I)>;
+
+/// An insert that has tried, or has to wait first.
+enum Try<'a, P, I> {
+    Over(Insertion<P, I>),
+    Wait(Place<'a>, P, I),
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// Whether a blocking call may wait where it was made.
+    pub(crate) fn may_wait(&self) -> Result<(), NoWait> {
+        if context::in_callback_of(self.instance) {
+            return Err(NoWait::InCallback);
+        }
+        #[cfg(feature = "tokio")]
+        if self.driver == Driver::Runtime && context::in_async_code() {
+            return Err(NoWait::InAsyncCode);
+        }
+        Ok(())
+    }
+
+    /// Whether the drop of the last handle may wait. Not for a sink on a runtime, which may be the one
+    /// that is just being shut down on this thread, and on no thread of any runtime.
+    pub(crate) fn may_wait_in_drop(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        if self.driver == Driver::Runtime || tokio::runtime::Handle::try_current().is_ok() {
+            return false;
+        }
+        !context::in_callback_of(self.instance)
+    }
+
+    /// When a call has to be over that begins now.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Duration {
+        self.clock.now().saturating_add(timeout)
+    }
+
+    /// Waits by `block`; without threads, does what is due or lets time pass instead.
+    fn wait_or_pass_time(&self, deadline: Duration, block: impl FnOnce()) {
+        #[cfg(feature = "test-util")]
+        if self.driver == Driver::Inline {
+            return self.pass_time(deadline);
+        }
+        let _ = deadline;
+        block();
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn wait_or_pass_time_async(&self, deadline: Duration, wait: impl Future<Output = ()>) {
+        #[cfg(feature = "test-util")]
+        if self.driver == Driver::Inline {
+            return self.pass_time(deadline);
+        }
+        let _ = deadline;
+        wait.await;
+    }
+
+    /// Waits for room, and makes some if the overflow policy says so.
+    pub(crate) fn insert_when_roomy<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        mut probe: P,
+        mut item: V::Item,
+        timeout: Duration,
+    ) -> Insertion<P, V::Item> {
+        let deadline = self.deadline(timeout);
+        loop {
+            let place;
+            (place, probe, item) = match self.try_insert(spot, probe, item, deadline) {
+                Try::Over(insertion) => return insertion,
+                Try::Wait(place, probe, item) => (place, probe, item),
+            };
+            self.wait_or_pass_time(deadline, || place.wait(&self.clock, deadline));
+        }
+    }
+
+    /// As [`insert_when_roomy`](Self::insert_when_roomy), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn insert_when_roomy_async<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        mut probe: P,
+        mut item: V::Item,
+        timeout: Duration,
+    ) -> Insertion<P, V::Item> {
+        let deadline = self.deadline(timeout);
+        loop {
+            let place;
+            (place, probe, item) = match self.try_insert(spot, probe, item, deadline) {
+                Try::Over(insertion) => return insertion,
+                Try::Wait(place, probe, item) => (place, probe, item),
+            };
+            self.wait_or_pass_time_async(deadline, place.wait_async(&self.clock, deadline)).await;
+        }
+    }
+
+    /// Waits until one more key might find room.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn await_room(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
+        let deadline = self.deadline(timeout);
+        loop {
+            let place = self.room.enter();
+            if self.life.phase() > Phase::Open {
+                return Err(InsertErrorKind::Closed);
+            }
+            if self.pool.may_hold_one() {
+                return Ok(());
+            }
+            if context::in_callback_of(self.instance) {
+                return Err(NoWait::InCallback.into());
+            }
+            if self.clock.now() >= deadline {
+                return Err(InsertErrorKind::TimedOut);
+            }
+            self.wait_or_pass_time_async(deadline, place.wait_async(&self.clock, deadline)).await;
+        }
+    }
+
+    /// Tries to insert, and takes a place among those who wait for room if there is none.
+    fn try_insert<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+        deadline: Duration,
+    ) -> Try<'_, P, V::Item> {
+        let place = self.room.enter();
+        let (probe, item) = match self.insert(spot, probe, item) {
+            Err((InsertErrorKind::Full, probe, item)) => (probe, item),
+            settled => return Try::Over(settled),
+        };
+        if self.clock.now() >= deadline {
+            return Try::Over(Err((InsertErrorKind::TimedOut, probe, item)));
+        }
+        if let Overflow::FlushOldest { .. } = self.config.overflow {
+            self.hasten();
+        }
+        Try::Wait(place, probe, item)
+    }
+
+    /// Registers one who waits for what `request` asks to be flushed in these partitions.
+    pub(crate) fn begin_waiting(
+        &self,
+        partitions: Range<usize>,
+        request: impl FnOnce(&WaiterRef),
+    ) -> Waiting<'_, K, V, S> {
+        let waiter = WaiterRef::new();
+        let waiting = Waiting { core: self, waiter, partitions };
+        self.waiters.lock().push(waiting.waiter.clone());
+        // One more than there is, so that it cannot be over before all of it is asked for.
+        waiting.waiter.expect(1);
+        request(&waiting.waiter);
+        waiting.waiter.reach(None);
+        waiting
+    }
+
+    /// Waits for the end of draining, and brings it about at `deadline`.
+    pub(crate) fn await_closed(&self, deadline: Duration) {
+        while self.life.phase() < Phase::Closed && self.clock.now() < deadline {
+            self.wait_or_pass_time(deadline, || self.life.wait_closed(&self.clock, deadline));
+        }
+        self.finish_draining();
+    }
+
+    /// As [`await_closed`](Self::await_closed), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn await_closed_async(&self, deadline: Duration) {
+        while self.life.phase() < Phase::Closed && self.clock.now() < deadline {
+            self.wait_or_pass_time_async(deadline, self.life.wait_closed_async(&self.clock, deadline)).await;
+        }
+        self.finish_draining();
+    }
+}
+
+/// One who waits for flushes; leaves no trace when dropped.
+pub(crate) struct Waiting<'a, K: Key, V: Aggregate, S: BuildHasher> {
+    core: &'a Core<K, V, S>,
+    waiter: WaiterRef,
+    partitions: Range<usize>,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Waiting<'_, K, V, S> {
+    /// The result, or `None` at `deadline`.
+    pub(crate) fn wait(self, deadline: Duration) -> Option<Result<(), FlushWaitError>> {
+        let (core, waiter) = (self.core, &self.waiter);
+        let mut result = waiter.result();
+        while result.is_none() && core.clock.now() < deadline {
+            core.wait_or_pass_time(deadline, || waiter.wait(&core.clock, deadline));
+            result = waiter.result();
+        }
+        result
+    }
+
+    /// As [`wait`](Self::wait), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn wait_async(self, deadline: Duration) -> Option<Result<(), FlushWaitError>> {
+        let (core, waiter) = (self.core, &self.waiter);
+        let mut result = waiter.result();
+        while result.is_none() && core.clock.now() < deadline {
+            core.wait_or_pass_time_async(deadline, waiter.wait_async(&core.clock, deadline)).await;
+            result = waiter.result();
+        }
+        result
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Waiting<'_, K, V, S> {
+    fn drop(&mut self) {
+        self.core.forget_waiter(&self.waiter, self.partitions.clone());
+    }
+}
