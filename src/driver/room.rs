@@ -34,6 +34,12 @@ impl Room {
         Place { room: self, turn: *turns }
     }
 
+    /// How many wait.
+    #[cfg(all(test, feature = "tokio", not(shuttle)))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Room has appeared, or the buffer has closed, or the time has moved.
     pub(crate) fn wake_all(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {

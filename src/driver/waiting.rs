@@ -18,6 +18,9 @@ use crate::config::Overflow;
 use crate::engine::shard::Probe;
 use crate::error::{FlushWaitError, InsertErrorKind};
 
+#[cfg(all(test, feature = "tokio", not(shuttle)))]
+mod tests;
+
 /// How an insert ended; a refused one gives back what it was given.
 type Insertion<P, I> = Result<(), (InsertErrorKind, P, I)>;
 
@@ -44,8 +47,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// that is just being shut down on this thread, and on no thread of any runtime.
     pub(crate) fn may_wait_in_drop(&self) -> bool {
         #[cfg(feature = "tokio")]
-        if self.driver == Driver::Runtime || tokio::runtime::Handle::try_current().is_ok() {
-            return false;
+        match self.driver {
+            Driver::Runtime => return false,
+            Driver::Threads if tokio::runtime::Handle::try_current().is_ok() => return false,
+            _ => {}
         }
         !context::in_callback_of(self.instance)
     }

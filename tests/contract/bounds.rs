@@ -20,6 +20,11 @@ each_driver! {
     c15_callbacks_are_bounded,
 }
 
+each_concurrent_driver! {
+    c15_the_dispatch_queue_is_bounded,
+    c14_closing_wakes_blocked_inserters,
+}
+
 type Lists = Rig<&'static str, Vec<u32>>;
 
 fn c14_keys_are_bounded_with_data_in_flight_included(driver: Driver) {
@@ -132,17 +137,10 @@ fn c15_callbacks_are_bounded(driver: Driver) {
 }
 
 /// All workers stand still: no more batches are made than may wait for them, and no more threads.
-#[test]
-fn c15_the_dispatch_queue_is_bounded() {
+fn c15_the_dispatch_queue_is_bounded(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Rig::<u32, Vec<u32>>::with(Driver::Threads, sink, |builder| {
-        builder.flush_threads(2).max_batch_keys(1)
-    });
+    let sink = Script::accepting().behind(&gate);
+    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.flush_threads(2).max_batch_keys(1));
     (0..50).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     gate.await_arrivals(2);
@@ -154,15 +152,10 @@ fn c15_the_dispatch_queue_is_bounded() {
 }
 
 /// Inserters that are blocked when the buffer closes are told so, with their items.
-#[test]
-fn c14_closing_wakes_blocked_inserters() {
+fn c14_closing_wakes_blocked_inserters(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Arc::new(Lists::with(Driver::Threads, sink, |builder| {
+    let sink = Script::accepting().behind(&gate);
+    let rig = Arc::new(Lists::with(driver, sink, |builder| {
         builder.max_keys(1).overflow(Overflow::FlushOldest { timeout: secs(60) })
     }));
     rig.insert("a", 1);

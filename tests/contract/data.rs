@@ -27,6 +27,10 @@ each_driver! {
     c09_flush_all_and_wait_covers_data_in_flight,
 }
 
+each_concurrent_driver! {
+    c09_flush_and_wait_does_not_wait_for_newer_data,
+}
+
 type Lists = Rig<&'static str, Vec<u32>>;
 type Totals = Rig<&'static str, Sum<i64>>;
 
@@ -340,15 +344,10 @@ fn c09_flush_all_and_wait_covers_data_in_flight(driver: Driver) {
 }
 
 /// A request that came before the next insert does not wait for what was inserted after it.
-#[test]
-fn c09_flush_and_wait_does_not_wait_for_newer_data() {
+fn c09_flush_and_wait_does_not_wait_for_newer_data(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Lists::with(Driver::Threads, sink, |builder| builder);
+    let sink = Script::accepting().behind(&gate);
+    let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert("key", 1);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| rig.buffer.flush_and_wait("key", secs(60)));

@@ -21,6 +21,10 @@ each_driver! {
     c13_requeueing_during_shutdown_returns_the_data,
 }
 
+each_concurrent_driver! {
+    c11_a_slow_handle_error_holds_up_no_other_key,
+}
+
 type Lists = Rig<&'static str, Vec<u32>>;
 
 fn c10_a_panic_fails_its_batch_and_nothing_else(driver: Driver) {
@@ -196,11 +200,7 @@ fn c13_requeueing_during_shutdown_returns_the_data(driver: Driver) {
 #[test]
 fn c10_a_callback_that_overruns_is_overdue_and_still_in_flight() {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
+    let sink = Script::accepting().behind(&gate);
     let rig = Lists::with(Driver::Threads, sink, |builder| builder.flush_timeout(secs(30)));
     rig.insert("key", 1);
     rig.buffer.flush("key");
@@ -215,20 +215,14 @@ fn c10_a_callback_that_overruns_is_overdue_and_still_in_flight() {
     rig.eventually("both count", || rig.buffer.stats().flushed == 2);
 }
 
-#[test]
-fn c11_a_slow_handle_error_holds_up_no_other_key() {
+fn c11_a_slow_handle_error_holds_up_no_other_key(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
     let sink = Script::keys(|_, key: &&'static str, _| match *key {
         "sick" => Err("down".into()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(move |_, _| {
-        entered.pass();
-        Verdict::Done
-    });
-    let rig =
-        Lists::with(Driver::Threads, sink, |builder| builder.retry(RetryPolicy::never()).flush_threads(2));
+    let sink = sink.errors_behind(&gate);
+    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::never()).flush_threads(2));
     rig.insert("sick", 1);
     rig.buffer.flush("sick");
     gate.await_arrivals(1);

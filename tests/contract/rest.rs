@@ -12,7 +12,6 @@ each_driver! {
     c20_the_insert_that_wakes_it_is_as_durable_as_any,
     c20_a_retrying_key_keeps_it_awake,
     c21_two_buffers_never_interfere,
-    c21_one_buffers_sink_may_wait_for_another_buffer,
     c22_a_day_passes_without_sleeping,
 }
 
@@ -117,7 +116,12 @@ fn c21_two_buffers_never_interfere(driver: Driver) {
     assert!(!other.buffer.is_closed());
 }
 
-fn c21_one_buffers_sink_may_wait_for_another_buffer(driver: Driver) {
+#[test]
+fn c21_one_buffers_sink_may_wait_for_another_buffer() {
+    [Driver::Threads, Driver::Inline].into_iter().for_each(may_wait_for_another_buffer);
+}
+
+fn may_wait_for_another_buffer(driver: Driver) {
     let inner = Lists::start(driver, |builder| builder);
     let buffer = inner.buffer.clone();
     let sink = Script::batches(move |_, _| {

@@ -7,6 +7,16 @@ use write_behind::{Buffer, Overflow, Sum};
 
 use crate::support::{Driver, Gate, Rig, Script, ms, secs};
 
+each_concurrent_driver! {
+    concurrent_counts_are_exact,
+    an_insert_beside_a_take_is_not_stranded_without_a_timer,
+    received_and_dropped_are_what_was_sent,
+    consumed_and_shed_are_a_million,
+    a_full_table_does_not_deadlock_with_its_flush,
+    room_is_given_back_by_the_sinks_answer_and_not_by_the_take,
+    inserts_go_on_while_a_callback_stands_still,
+}
+
 /// Inserts `per_thread` ones with each of four threads, spread over `keys` keys.
 fn hammer(buffer: &Buffer<u64, Sum<u64>>, keys: u64, per_thread: u64) -> u64 {
     let accepted = AtomicU64::new(0);
@@ -27,9 +37,8 @@ fn flushed(rig: &Rig<u64, Sum<u64>>) -> u64 {
 }
 
 /// `DataBuffer` 0.1: 2 keys, 10 000 concurrent inserts each.
-#[test]
-fn concurrent_counts_are_exact() {
-    let rig = Rig::start(Driver::Threads, |builder| builder.flush_at(100));
+fn concurrent_counts_are_exact(driver: Driver) {
+    let rig = Rig::start(driver, |builder| builder.flush_at(100));
     hammer(&rig.buffer, 2, 5_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     for key in 0..2 {
@@ -39,18 +48,16 @@ fn concurrent_counts_are_exact() {
 }
 
 /// `DataBuffer` 0.1: the counter bumped, then the data; a take in between stranded the insert.
-#[test]
-fn an_insert_beside_a_take_is_not_stranded_without_a_timer() {
-    let rig = Rig::start(Driver::Threads, |builder| builder.flush_at(2));
+fn an_insert_beside_a_take_is_not_stranded_without_a_timer(driver: Driver) {
+    let rig = Rig::start(driver, |builder| builder.flush_at(2));
     hammer(&rig.buffer, 3, 2_501);
     rig.pass_time_until("every insert has its timer", || rig.buffer.stats().flushed == 10_004);
     assert_eq!(flushed(&rig), 10_004);
 }
 
 /// OpenTelemetry's span processor: received + dropped = sent, under 4 threads.
-#[test]
-fn received_and_dropped_are_what_was_sent() {
-    let rig = Rig::start(Driver::Threads, |builder| builder.max_keys(16).flush_at(50));
+fn received_and_dropped_are_what_was_sent(driver: Driver) {
+    let rig = Rig::start(driver, |builder| builder.max_keys(16).flush_at(50));
     let accepted = hammer(&rig.buffer, 64, 25_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     let stats = rig.buffer.stats();
@@ -61,10 +68,8 @@ fn received_and_dropped_are_what_was_sent() {
 }
 
 /// Java buffer-trigger: consumed + rejected = 1 000 000 under concurrent producers.
-#[test]
-fn consumed_and_shed_are_a_million() {
-    let rig =
-        Rig::start(Driver::Threads, |builder| builder.max_keys(100).flush_at(500).overflow(Overflow::Shed));
+fn consumed_and_shed_are_a_million(driver: Driver) {
+    let rig = Rig::start(driver, |builder| builder.max_keys(100).flush_at(500).overflow(Overflow::Shed));
     hammer(&rig.buffer, 110, 250_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     let stats = rig.buffer.stats();
@@ -73,25 +78,19 @@ fn consumed_and_shed_are_a_million() {
 }
 
 /// limitador: at capacity, an insert and the flush that would make room waited for each other.
-#[test]
-fn a_full_table_does_not_deadlock_with_its_flush() {
+fn a_full_table_does_not_deadlock_with_its_flush(driver: Driver) {
     let overflow = Overflow::FlushOldest { timeout: secs(60) };
-    let rig = Rig::start(Driver::Threads, |builder| builder.max_keys(4).overflow(overflow));
+    let rig = Rig::start(driver, |builder| builder.max_keys(4).overflow(overflow));
     assert_eq!(hammer(&rig.buffer, 64, 500), 2_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     assert_eq!(flushed(&rig), 2_000);
 }
 
 /// Java buffer-trigger: pressure was released when the batch was taken, before anybody had it.
-#[test]
-fn room_is_given_back_by_the_sinks_answer_and_not_by_the_take() {
+fn room_is_given_back_by_the_sinks_answer_and_not_by_the_take(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Rig::<u64, Sum<u64>>::with(Driver::Threads, sink, |builder| builder.max_keys(1));
+    let sink = Script::accepting().behind(&gate);
+    let rig = Rig::<u64, Sum<u64>>::with(driver, sink, |builder| builder.max_keys(1));
     rig.insert(1, 1);
     rig.buffer.flush(&1);
     gate.await_arrivals(1);
@@ -101,15 +100,10 @@ fn room_is_given_back_by_the_sinks_answer_and_not_by_the_take() {
 }
 
 /// Rust buffer-trigger: the consumer ran under the write lock.
-#[test]
-fn inserts_go_on_while_a_callback_stands_still() {
+fn inserts_go_on_while_a_callback_stands_still(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Rig::<u64, Sum<u64>>::with(Driver::Threads, sink, |builder| builder.partitions(1));
+    let sink = Script::accepting().behind(&gate);
+    let rig = Rig::<u64, Sum<u64>>::with(driver, sink, |builder| builder.partitions(1));
     rig.insert(1, 1);
     rig.buffer.flush(&1);
     gate.await_arrivals(1);

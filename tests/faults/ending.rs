@@ -15,6 +15,11 @@ each_driver! {
     items_added_while_workers_leave_are_not_lost,
 }
 
+each_concurrent_driver! {
+    a_flush_that_runs_when_shutdown_begins_completes,
+    blocked_producers_do_not_resume_after_the_last_pass,
+}
+
 type Lists = Rig<u32, Vec<u32>>;
 
 fn a_final_partial_batch_does_not_hang_shutdown(driver: Driver) {
@@ -112,15 +117,10 @@ fn items_added_while_workers_leave_are_not_lost(driver: Driver) {
 }
 
 /// `DataBuffer` 0.7, batch-aint-one: flushes that ran at the end were killed.
-#[test]
-fn a_flush_that_runs_when_shutdown_begins_completes() {
+fn a_flush_that_runs_when_shutdown_begins_completes(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Lists::with(Driver::Threads, sink, |builder| builder);
+    let sink = Script::accepting().behind(&gate);
+    let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
     rig.buffer.flush(&1);
     gate.await_arrivals(1);
@@ -134,11 +134,10 @@ fn a_flush_that_runs_when_shutdown_begins_completes() {
 }
 
 /// Java buffer-trigger: producers that were blocked resumed after close had made its last pass.
-#[test]
-fn blocked_producers_do_not_resume_after_the_last_pass() {
+fn blocked_producers_do_not_resume_after_the_last_pass(driver: Driver) {
     let overflow = Overflow::Block { timeout: secs(3_600) };
     for _ in 0..20 {
-        let rig = Lists::start(Driver::Threads, |builder| builder.max_keys(2).overflow(overflow));
+        let rig = Lists::start(driver, |builder| builder.max_keys(2).overflow(overflow));
         let accepted: usize = thread::scope(|scope| {
             let producers: Vec<_> = (0..4)
                 .map(|thread| {

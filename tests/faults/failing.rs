@@ -20,6 +20,10 @@ each_driver! {
     an_equal_value_inserted_during_its_flush_is_not_lost,
 }
 
+each_concurrent_driver! {
+    one_slow_entry_stalls_nobody,
+}
+
 type Totals = Rig<u32, Sum<i64>>;
 
 fn a_raising_handle_error_loses_neither_its_data_nor_the_next(driver: Driver) {
@@ -180,17 +184,10 @@ fn an_equal_value_inserted_during_its_flush_is_not_lost(driver: Driver) {
 }
 
 /// Hazelcast, issue 9265: a slow entry held everybody up.
-#[test]
-fn one_slow_entry_stalls_nobody() {
+fn one_slow_entry_stalls_nobody(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::keys(move |_, key, _| {
-        if *key == 0 {
-            entered.pass();
-        }
-        Ok(())
-    });
-    let rig = Totals::with(Driver::Threads, sink, |builder| builder.flush_threads(2).max_batch_keys(1));
+    let sink = Script::keys(|_, _, _| Ok(())).behind_for(&gate, |key| *key == 0);
+    let rig = Totals::with(driver, sink, |builder| builder.flush_threads(2).max_batch_keys(1));
     rig.insert(0, 1);
     rig.buffer.flush(&0);
     gate.await_arrivals(1);
@@ -205,11 +202,7 @@ fn one_slow_entry_stalls_nobody() {
 #[test]
 fn an_overdue_flush_is_not_sent_again_beside_itself() {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
+    let sink = Script::accepting().behind(&gate);
     let rig = Totals::with(Driver::Threads, sink, |builder| builder.flush_timeout(secs(1)));
     rig.insert(1, 1);
     rig.buffer.flush(&1);

@@ -17,6 +17,11 @@ each_driver! {
     pressure_is_released_with_hysteresis_and_no_room_is_lost,
 }
 
+each_concurrent_driver! {
+    a_concurrent_flush_covers_prior_inserts,
+    closing_wakes_waiters,
+}
+
 type Lists = Rig<u32, Vec<u32>>;
 
 /// `DataBuffer` 0.1: attempts exactly, and at least the delay apart.
@@ -139,9 +144,8 @@ fn a_waiter_that_times_out_leaves_no_trace(driver: Driver) {
 }
 
 /// Go's bundler: a flush covers what was added before it, whoever else flushes.
-#[test]
-fn a_concurrent_flush_covers_prior_inserts() {
-    let rig = Lists::start(Driver::Threads, |builder| builder.max_batch_keys(3).partitions(4));
+fn a_concurrent_flush_covers_prior_inserts(driver: Driver) {
+    let rig = Lists::start(driver, |builder| builder.max_batch_keys(3).partitions(4));
     thread::scope(|scope| {
         for thread in 0..3 {
             let rig = &rig;
@@ -187,15 +191,10 @@ fn pressure_is_released_with_hysteresis_and_no_room_is_lost(driver: Driver) {
 }
 
 /// Kafka: closing wakes those who wait for a flush that will never be over.
-#[test]
-fn closing_wakes_waiters() {
+fn closing_wakes_waiters(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Lists::with(Driver::Threads, sink, |builder| builder);
+    let sink = Script::accepting().behind(&gate);
+    let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| rig.buffer.flush_and_wait(&1, secs(3_600)));

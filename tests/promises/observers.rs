@@ -161,11 +161,7 @@ fn an_overdue_callback_is_told_once() {
     let log = Log::default();
     let observer = log.clone();
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
+    let sink = Script::accepting().behind(&gate);
     let rig = Lists::with(Driver::Threads, sink, |builder| {
         builder.name("log").observer(observer).flush_timeout(secs(1))
     });

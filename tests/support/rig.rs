@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use write_behind::{
-    Aggregate, AsyncDataBuffer, Buffer, BuildError, Builder, DataBuffer, Equivalent, FlushWaitError, Key, ManualClock,
-    ShutdownError, WeakBuffer,
+    Aggregate, AsyncDataBuffer, Buffer, BuildError, Builder, DataBuffer, Equivalent, FlushWaitError, Key,
+    ManualClock, ShutdownError, WeakBuffer,
 };
 
 use super::clock::{Paused, TestClock};
@@ -30,6 +30,15 @@ impl Driver {
         match self {
             Driver::Threads | Driver::Inline => TestClock::Manual(ManualClock::new()),
             Driver::Tasks => TestClock::Paused(Arc::new(Paused::start())),
+        }
+    }
+
+    /// What has happened, or, if tasks do it, what will happen soon though nobody waits for it.
+    pub(crate) fn eventually(self, what: &str, done: impl Fn() -> bool) {
+        let limit = Instant::now() + GENEROUS;
+        while !done() {
+            assert!(self == Driver::Tasks && Instant::now() < limit, "never happened: {what}");
+            std::thread::yield_now();
         }
     }
 

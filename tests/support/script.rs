@@ -15,6 +15,7 @@ pub(crate) type Answer = Result<(), FlushError<String>>;
 type ToBatch<K, V> = Box<dyn Fn(&Script<K, V>, &FlushBatch<K, V>) -> Answer + Send + Sync>;
 type ToKey<K, V> = Box<dyn Fn(&Script<K, V>, &K, &V) -> Result<(), String> + Send + Sync>;
 type ToFailed<K, V> = Box<dyn Fn(&Script<K, V>, FailedFlush<K, V>) -> Verdict<V> + Send + Sync>;
+type Such<K> = Box<dyn Fn(&K) -> bool + Send + Sync>;
 
 /// A sink that answers by a script and remembers all that it was told.
 pub(crate) struct Script<K, V> {
@@ -25,7 +26,8 @@ struct Shared<K, V> {
     to_batch: ToBatch<K, V>,
     to_key: Option<ToKey<K, V>>,
     to_failed: ToFailed<K, V>,
-    gate: Option<Gate>,
+    gate: Option<(Gate, Such<K>)>,
+    error_gate: Option<Gate>,
     place: OnceLock<(WeakBuffer<K, V>, TestClock)>,
     seen: Mutex<Seen<K, V>>,
     changed: Condvar,
@@ -94,6 +96,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
             to_key,
             to_failed: Box::new(|_, _| Verdict::Done),
             gate: None,
+            error_gate: None,
             place: OnceLock::new(),
             seen: Mutex::new(seen),
             changed: Condvar::new(),
@@ -111,8 +114,23 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     }
 
     /// Each attempt waits at the gate before it answers.
-    pub(crate) fn behind(mut self, gate: &Gate) -> Self {
-        self.write().gate = Some(gate.clone());
+    pub(crate) fn behind(self, gate: &Gate) -> Self {
+        self.behind_for(gate, |_| true)
+    }
+
+    /// Each attempt that begins with such a key waits at the gate before it answers.
+    pub(crate) fn behind_for(
+        mut self,
+        gate: &Gate,
+        such: impl Fn(&K) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.write().gate = Some((gate.clone(), Box::new(such)));
+        self
+    }
+
+    /// `handle_error` waits at the gate.
+    pub(crate) fn errors_behind(mut self, gate: &Gate) -> Self {
+        self.write().error_gate = Some(gate.clone());
         self
     }
 
@@ -208,16 +226,8 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         Ending { script: self, place: self.begin(call) }
     }
 
-    fn pass_gate(&self) {
-        if let Some(gate) = &self.shared.gate {
-            gate.pass();
-        }
-    }
-
-    async fn pass_gate_async(&self) {
-        if let Some(gate) = &self.shared.gate {
-            gate.pass_async().await;
-        }
+    fn gate_for(&self, key: &K) -> Option<&Gate> {
+        self.shared.gate.as_ref().filter(|(_, such)| such(key)).map(|(gate, _)| gate)
     }
 
     fn batch_call(&self, batch: &FlushBatch<K, V>) -> Call<K, V> {
@@ -284,6 +294,18 @@ pub(super) struct Batches<K, V>(pub(super) Script<K, V>);
 /// A script as a sink of single keys.
 pub(super) struct Keys<K, V>(pub(super) Script<K, V>);
 
+fn pass(gate: Option<&Gate>) {
+    if let Some(gate) = gate {
+        gate.pass();
+    }
+}
+
+async fn pass_async(gate: Option<&Gate>) {
+    if let Some(gate) = gate {
+        gate.pass_async().await;
+    }
+}
+
 const NEVER_ASKED: &str = "a batch sink is never asked for a single key";
 
 impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Batches<K, V> {
@@ -295,11 +317,12 @@ impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Batches<K, V> {
 
     fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
         let call = self.0.record(self.0.batch_call(batch));
-        self.0.pass_gate();
+        pass(self.0.gate_for(batch.entries()[0].key()));
         call.with((self.0.shared.to_batch)(&self.0, batch))
     }
 
     fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        pass(self.0.shared.error_gate.as_ref());
         self.0.failed(failed)
     }
 
@@ -317,11 +340,12 @@ impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Batches<K, V> {
 
     async fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
         let call = self.0.record(self.0.batch_call(batch));
-        self.0.pass_gate_async().await;
+        pass_async(self.0.gate_for(batch.entries()[0].key())).await;
         call.with((self.0.shared.to_batch)(&self.0, batch))
     }
 
     async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        pass_async(self.0.shared.error_gate.as_ref()).await;
         self.0.failed(failed)
     }
 
@@ -335,11 +359,12 @@ impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Keys<K, V> {
 
     fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
         let call = self.0.record(self.0.key_call(key, data));
-        self.0.pass_gate();
+        pass(self.0.gate_for(key));
         call.with(self.0.answer_key(key, data))
     }
 
     fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        pass(self.0.shared.error_gate.as_ref());
         self.0.failed(failed)
     }
 }
@@ -349,11 +374,12 @@ impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Keys<K, V> {
 
     async fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
         let call = self.0.record(self.0.key_call(key, data));
-        self.0.pass_gate_async().await;
+        pass_async(self.0.gate_for(key)).await;
         call.with(self.0.answer_key(key, data))
     }
 
     async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+        pass_async(self.0.shared.error_gate.as_ref()).await;
         self.0.failed(failed)
     }
 }

@@ -8,6 +8,11 @@ each_driver! {
     rig_remembers_what_the_sink_was_told,
     rig_remembers_what_failed,
     rig_lets_time_pass,
+    rig_outlives_its_buffer,
+}
+
+each_concurrent_driver! {
+    gate_holds_callbacks_until_it_is_opened,
 }
 
 fn rig_remembers_what_the_sink_was_told(driver: Driver) {
@@ -52,20 +57,24 @@ fn rig_lets_time_pass(driver: Driver) {
     assert!(rig.clock.now() >= secs(7));
 }
 
-#[test]
-fn gate_holds_callbacks_until_it_is_opened() {
+fn gate_holds_callbacks_until_it_is_opened(driver: Driver) {
     let gate = Gate::default();
-    let entered = gate.clone();
-    let sink = Script::batches(move |_, _| {
-        entered.pass();
-        Ok(())
-    });
-    let rig = Rig::<u8, Vec<u8>>::with(Driver::Threads, sink, |builder| builder);
+    let sink = Script::batches(|_, _| Err(FlushError::fatal("no".to_owned())));
+    let sink = sink.behind_for(&gate, |key| *key == 1).errors_behind(&gate);
+    let rig = Rig::<u8, Vec<u8>>::with(driver, sink, |builder| builder.max_batch_keys(1));
     rig.insert(1, 10);
-    rig.advance(secs(5));
-    gate.await_arrivals(1);
-    rig.advance(ms(1));
-    assert_eq!(rig.sink.flushed(), []);
+    rig.insert(2, 20);
+    rig.advance(ms(5_000));
+    gate.await_arrivals(2);
+    assert_eq!((rig.buffer.stats().gave_up, rig.sink.given_up()), (0, vec![]));
     gate.open();
-    rig.eventually("the flush", || rig.sink.flushed().len() == 1);
+    rig.eventually("both are given up", || rig.buffer.stats().gave_up == 2);
+}
+
+fn rig_outlives_its_buffer(driver: Driver) {
+    let rig = Rig::<u8, Vec<u8>>::start(driver, |builder| builder.drop_timeout(secs(5)));
+    rig.insert(1, 10);
+    let Rig { buffer, sink, .. } = rig;
+    drop(buffer);
+    driver.eventually("the flush", || sink.flushed().len() == 1);
 }

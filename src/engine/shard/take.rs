@@ -152,6 +152,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.cold.watches.forget(waiter);
     }
 
+    /// Whether anybody waits for a generation of this partition.
+    #[cfg(all(test, feature = "tokio", not(shuttle)))]
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.cold.watches.is_empty()
+    }
+
     /// The nearest deadline of an armed timer, to the accuracy of the wheel.
     pub(crate) fn nearest_deadline(&mut self) -> Option<Tick> {
         let timer = self.cold.timers.nearest()?;

@@ -1,0 +1,15 @@
+//! What holds only where there are tasks and runtimes: cancelling, runtimes that end, threads that must
+//! not block, and the async twins. The contract itself runs with this driver in `contract.rs`.
+
+#[path = "tasks/cancelling.rs"]
+mod cancelling;
+#[path = "tasks/choices.rs"]
+mod choices;
+#[path = "tasks/panics.rs"]
+mod panics;
+#[path = "tasks/paused_time.rs"]
+mod paused_time;
+#[path = "tasks/runtimes.rs"]
+mod runtimes;
+#[path = "tasks/sink.rs"]
+mod sink;
