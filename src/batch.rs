@@ -28,7 +28,7 @@ impl fmt::Display for BatchId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlushReason {
-    /// Its deadline came.
+    /// Its deadline came, or that of a step of [`Builder::interval_at`](crate::Builder::interval_at).
     Deadline,
     /// It reached [`Builder::flush_at`](crate::Builder::flush_at), or could not absorb the next item.
     Size,

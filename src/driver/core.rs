@@ -21,7 +21,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::Content;
 use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
-use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Timing};
+use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard};
 use crate::engine::tick;
 use crate::error::InsertErrorKind;
 use crate::failure::FlushFailure;
@@ -118,11 +118,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         callbacks: Callbacks<K, V>,
         instance: u64,
     ) -> Self {
-        let timing = Timing { interval: config.interval, jitter: config.jitter };
+        let timing = config.timing();
         let seed = config.seed.unwrap_or(instance);
         let shards = (0..config.partitions).map(|partition| {
             let random = SmallRng::seed_from_u64(seed.wrapping_add(partition as u64));
-            CachePadded::new(Mutex::new(Shard::new(partition as u32, timing, config.flush_at, random)))
+            CachePadded::new(Mutex::new(Shard::new(partition as u32, timing.clone(), random)))
         });
         Core {
             shards: shards.collect(),
@@ -342,9 +342,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) const HOLD: usize = 256;
 }
 
-impl<K: Hash, V, S: BuildHasher> Host<K> for Core<K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> Host<K, V> for Core<K, V, S> {
     fn now(&self) -> Duration {
         self.clock.now()
+    }
+
+    fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration> {
+        self.callbacks.interval(key, data, now)
     }
 
     fn hash(&self, key: &K) -> u32 {

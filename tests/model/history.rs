@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::{array, option};
 use write_behind::{Outcome, Overflow};
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
@@ -27,6 +28,10 @@ pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) jitter: Duration,
     pub(crate) flush_at: Option<u32>,
+    /// Below `flush_at`.
+    pub(crate) interval_at: Vec<(u32, Duration)>,
+    /// How long a generation of each key may stay; a policy that has no answer panics.
+    pub(crate) policy: Option<[Option<Duration>; 6]>,
     pub(crate) partitions: usize,
     pub(crate) max_batch_keys: usize,
     pub(crate) flush_threads: usize,
@@ -93,6 +98,9 @@ pub(crate) fn histories() -> impl Strategy<Value = History> {
 fn settings() -> impl Strategy<Value = Settings> {
     let schedule = (5..20_u64, 0..6_u64, 0..50_u64, 0..12_u64);
     let flush_at = prop_oneof![2 => Just(None), 1 => (1..5_u32).prop_map(Some)];
+    let steps = prop_oneof![2 => Just(vec![]), 1 => Just(vec![(2, 4)]), 1 => Just(vec![(2, 4), (3, 1)])];
+    let policy = option::of(array::uniform6(option::weighted(0.8, (0..25_u64).prop_map(ms))));
+    let due = (flush_at, steps, policy);
     let shape = (1..5_usize, 1..5_usize, 1..3_usize);
     let max_keys = prop_oneof![1 => 1..5_u64, 2 => Just(1_000)];
     let max_weight = prop_oneof![1 => 1..6_u64, 1 => 1..40_u64, 1 => Just(100_000)];
@@ -104,12 +112,14 @@ fn settings() -> impl Strategy<Value = Settings> {
         timeout.prop_map(|timeout| Overflow::FlushOldest { timeout }),
     ];
     let rest = (max_keys, max_weight, overflow, 1..5_u32, any::<u64>());
-    (schedule, flush_at, shape, rest).prop_map(|(schedule, flush_at, shape, rest)| Settings {
+    (schedule, due, shape, rest).prop_map(|(schedule, (flush_at, steps, policy), shape, rest)| Settings {
         interval: ms(schedule.0),
         jitter: ms(schedule.1),
         hibernate_after: ms(schedule.2),
         delay: ms(schedule.3),
         flush_at,
+        interval_at: below(flush_at, &steps),
+        policy,
         partitions: shape.0,
         max_batch_keys: shape.1,
         flush_threads: shape.2,
@@ -119,6 +129,11 @@ fn settings() -> impl Strategy<Value = Settings> {
         attempts: rest.3,
         seed: rest.4,
     })
+}
+
+fn below(flush_at: Option<u32>, steps: &[(u32, u64)]) -> Vec<(u32, Duration)> {
+    let below = |(inserts, _): &&(u32, u64)| flush_at.is_none_or(|most| *inserts < most);
+    steps.iter().filter(below).map(|&(inserts, within)| (inserts, ms(within))).collect()
 }
 
 fn step() -> impl Strategy<Value = Step> {

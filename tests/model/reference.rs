@@ -43,6 +43,8 @@ pub(crate) struct KeyState<V> {
     pub(crate) generations: VecDeque<Generation<V>>,
     /// The earliest and the latest time that the schedule may flush the last generation at.
     pub(crate) window: (Duration, Duration),
+    /// When that generation began, or was put back.
+    pub(crate) began: Duration,
     pub(crate) requested: bool,
     pub(crate) full: bool,
     /// An insert made the last generation ready.
@@ -57,6 +59,7 @@ impl<V> Default for KeyState<V> {
         KeyState {
             generations: VecDeque::new(),
             window: (Duration::MAX, Duration::MAX),
+            began: Duration::ZERO,
             requested: false,
             full: false,
             ready: false,
@@ -172,7 +175,9 @@ impl<V: Kind> Model<V> {
     pub(crate) fn accept(&mut self, key: u8, item: V::Item, now: Duration) {
         self.accepted += 1;
         let (number, flush_at) = (self.accepted, self.settings.flush_at.map(u64::from));
-        let window = self.window(now);
+        let (interval_at, jitter) = (self.settings.interval_at.clone(), self.settings.jitter);
+        let starts = self.keys[&key].generations.back().is_none_or(|last| !last.data.accepts(&item));
+        let window = starts.then(|| self.window(key, now));
         let state = self.key(key);
         match state.generations.back_mut() {
             Some(last) if last.data.accepts(&item) => {
@@ -181,6 +186,12 @@ impl<V: Kind> Model<V> {
                 state.ready |= !was_ready && last.data.is_ready();
                 last.numbers.push(number);
                 state.full |= Some(last.count()) == flush_at;
+                let step = interval_at.iter().find(|(inserts, _)| u64::from(*inserts) == last.count());
+                if let Some(&(_, within)) = step {
+                    let latest = state.began + within + jitter;
+                    state.window.0 = state.window.0.min(state.began + within);
+                    state.window.1 = state.window.1.min(latest);
+                }
             }
             last => {
                 // What was asked for, or held back, was what is closed now.
@@ -188,14 +199,19 @@ impl<V: Kind> Model<V> {
                 let data = V::start(item);
                 state.ready = data.is_ready();
                 state.generations.push_back(Generation { data, numbers: vec![number] });
-                (state.window, state.requested, state.full) = (window, false, flush_at == Some(1));
+                (state.window, state.began) = (window.expect("it starts one"), now);
+                (state.requested, state.full) = (false, flush_at == Some(1));
             }
         }
     }
 
     /// When a generation that begins now is due.
-    pub(crate) fn window(&self, now: Duration) -> (Duration, Duration) {
-        let low = now + self.settings.interval;
+    pub(crate) fn window(&mut self, key: u8, now: Duration) -> (Duration, Duration) {
+        let longest = self.settings.interval;
+        let chosen = self.settings.policy.map(|policy| policy[usize::from(key)]);
+        self.panics += u64::from(chosen == Some(None));
+        let interval = chosen.flatten().unwrap_or(longest).clamp(Duration::from_millis(1), longest);
+        let low = now + interval;
         (low, low + self.settings.jitter)
     }
 
@@ -216,7 +232,7 @@ impl<V: Kind> Model<V> {
 
     /// Puts data back before newer data of its key.
     pub(crate) fn requeue(&mut self, key: u8, mut older: Generation<V>, now: Duration) {
-        let window = self.window(now);
+        let window = self.window(key, now);
         let state = self.key(key);
         let merges = state.generations.len() == 1 && older.data.accepts_merge(&state.generations[0].data);
         if let Some(newer) = merges.then(|| state.generations.pop_front()).flatten() {
@@ -224,7 +240,8 @@ impl<V: Kind> Model<V> {
             older.numbers.extend(newer.numbers);
         }
         state.generations.push_front(older);
-        (state.window, state.requested, state.full) = (window, false, false);
+        (state.window, state.began) = (window, now);
+        (state.requested, state.full) = (false, false);
         (state.ready, state.held) = (false, true);
     }
 

@@ -101,7 +101,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         if !self.open {
             return Err(Refused { probe, item, why: Refusal::Closed });
@@ -123,11 +123,22 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         pending.count += 1;
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
-        if pending.count != self.flush_at && !completed {
+        if pending.count < self.first_step && !completed {
             return Ok(Inserted::Absorbed);
         }
-        let timer = pending.timer;
-        Ok(self.fall_due(timer, early(completed)))
+        let (timer, count) = (pending.timer, pending.count);
+        Ok(if completed { self.fall_due(timer, FlushReason::Complete) } else { self.reach(timer, count) })
+    }
+
+    /// The generation has absorbed so many inserts, which may be one of the steps.
+    #[cold]
+    fn reach(&mut self, timer: u32, count: u32) -> Inserted {
+        let cold = &mut *self.cold;
+        match cold.deadlines.step(timer, count) {
+            Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
+            Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
+            _ => Inserted::Absorbed,
+        }
     }
 
     #[cold]
@@ -141,7 +152,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         let cold = &mut *self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
@@ -159,17 +170,18 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
             flying.rejoined = true;
         }
         let now = host.now();
-        let deadline = cold.timing.deadline(now, &mut cold.random);
-        let timer = cold.timers.arm(hash, tick::floor(now), deadline);
+        let deadline = cold.deadlines.draw(now, host.interval(&key, &data, now));
+        let timer = cold.timers.arm(hash, tick::floor(now), deadline.tick);
+        cold.deadlines.note(timer, deadline);
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
-        if self.flush_at == 1 || completed {
+        if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));
             return Ok(Inserted::Due);
         }
-        Ok(Inserted::Armed(deadline))
+        Ok(Inserted::Armed(deadline.tick))
     }
 
     /// The generation cannot absorb the item: it is set aside to be flushed first, and the item
@@ -180,7 +192,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         let weight = V::start_weight(&item);
         if weight > self.busy.weight_credit {
@@ -200,11 +212,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         };
         cold.closed.push_back(&pending.key, older);
         let timer = pending.timer;
-        let deadline = cold.timing.deadline(host.now(), &mut cold.random);
+        let now = host.now();
+        let deadline = cold.deadlines.draw(now, host.interval(&pending.key, &pending.data, now));
+        cold.deadlines.note(timer, deadline);
         self.busy.accepted += 1;
         self.busy.pending_inserts += 1;
         let inserted = self.fall_due(timer, early(completed));
-        self.cold.timers.set_deadline(timer, deadline);
+        self.cold.timers.set_deadline(timer, deadline.tick);
         Ok(inserted)
     }
 }

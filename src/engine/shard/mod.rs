@@ -14,6 +14,7 @@
 //! everything else that belongs to it is in its timer.
 
 mod closed;
+mod deadlines;
 mod insert;
 mod read;
 mod settle;
@@ -25,43 +26,28 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use hashbrown::HashTable;
-use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::tick::{self, Tick};
+use super::tick::Tick;
 use super::timers::{Expired, Timers};
 use super::watch::Watches;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
+use deadlines::Deadlines;
 
+pub(crate) use deadlines::{Step, Timing};
 pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
 
 /// What a shard asks of its host while it inserts.
-pub(crate) trait Host<K> {
+pub(crate) trait Host<K, V> {
     /// The time; asked only when a generation starts.
     fn now(&self) -> Duration;
+    /// How long a generation that starts may stay, if not as long as any.
+    fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration>;
     /// The key's hash; asked only when the table grows.
     fn hash(&self, key: &K) -> u32;
-}
-
-/// When a generation is due.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
-    pub(crate) interval: Duration,
-    pub(crate) jitter: Duration,
-}
-
-impl Timing {
-    /// First insert + interval + uniform(0..=jitter).
-    fn deadline(&self, now: Duration, random: &mut SmallRng) -> Tick {
-        let jitter = match self.jitter.as_nanos() {
-            0 => 0,
-            nanos => random.random_range(0..=u64::try_from(nanos).unwrap_or(u64::MAX)),
-        };
-        tick::ceil(now + self.interval + Duration::from_nanos(jitter))
-    }
 }
 
 #[derive(Debug)]
@@ -87,7 +73,8 @@ struct Flying<K> {
 #[derive(Debug)]
 pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
-    flush_at: u32,
+    /// No lower count means anything to a generation's deadline.
+    first_step: u32,
     open: bool,
     cold: Box<Cold<K, V, T>>,
     /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
@@ -115,8 +102,7 @@ struct Cold<K, V, T> {
     weight_granted: u64,
     tally: Tally,
     watches: Watches<K, T>,
-    timing: Timing,
-    random: SmallRng,
+    deadlines: Deadlines,
     partition: u32,
 }
 
@@ -140,10 +126,10 @@ fn spread(hash: u32) -> u64 {
 }
 
 impl<K, V, T> Shard<K, V, T> {
-    pub(crate) fn new(partition: u32, timing: Timing, flush_at: Option<u32>, random: SmallRng) -> Self {
+    pub(crate) fn new(partition: u32, timing: Timing, random: SmallRng) -> Self {
         Shard {
             pending: HashTable::new(),
-            flush_at: flush_at.unwrap_or(u32::MAX),
+            first_step: timing.first_step(),
             open: true,
             busy: CachePadded::default(),
             cold: Box::new(Cold {
@@ -154,8 +140,7 @@ impl<K, V, T> Shard<K, V, T> {
                 weight_granted: 0,
                 tally: Tally::default(),
                 watches: Watches::default(),
-                timing,
-                random,
+                deadlines: Deadlines::new(timing, random),
                 partition,
             }),
         }
@@ -192,6 +177,7 @@ impl<K, V, T> Shard<K, V, T> {
             self.cold.flying = HashTable::new();
             self.cold.closed = Closed::default();
             self.cold.timers.shrink();
+            self.cold.deadlines.shrink();
         }
     }
 

@@ -65,7 +65,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let flying_key = key.clone();
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
-                if cold.closed.contains(key) || is_asked_for(reason, found.get().count, self.flush_at) {
+                if cold.closed.contains(key)
+                    || is_asked_for(reason, found.get().count, cold.deadlines.flush_at())
+                {
                     cold.timers.park(timer, reason);
                 } else {
                     // The pending one keeps its own deadline.
