@@ -53,6 +53,12 @@ pub trait IntervalPolicy<K, V>: Send + Sync + 'static {
     fn interval(&self, key: &K, data: &V, now: Duration) -> Duration;
 }
 
+impl<K, V, P: IntervalPolicy<K, V>> IntervalPolicy<K, V> for std::sync::Arc<P> {
+    fn interval(&self, key: &K, data: &V, now: Duration) -> Duration {
+        P::interval(self, key, data, now)
+    }
+}
+
 impl<K, V, F> IntervalPolicy<K, V> for F
 where
     F: Fn(&K, &V, Duration) -> Duration + Send + Sync + 'static,
