@@ -24,6 +24,9 @@ mod tests;
 /// How an insert ended; a refused one gives back what it was given.
 type Insertion<P, I> = Result<(), (InsertErrorKind, P, I)>;
 
+/// An insert that has to wait before it tries again.
+type Waits<'a, P, I> = (Place<'a>, P, I);
+
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Whether a blocking call may wait where it was made.
     pub(crate) fn may_wait(&self) -> Result<(), NoWait> {
@@ -142,7 +145,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         probe: P,
         item: V::Item,
         deadline: Duration,
-    ) -> Result<Insertion<P, V::Item>, (Place<'_>, P, V::Item)> {
+    ) -> Result<Insertion<P, V::Item>, Waits<'_, P, V::Item>> {
         let place = self.room.enter();
         let (probe, item) = match self.insert(spot, probe, item) {
             Err((InsertErrorKind::Full, probe, item)) => (probe, item),
