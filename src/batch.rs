@@ -34,6 +34,8 @@ pub enum FlushReason {
     Size,
     /// Its aggregate said that it [is ready](crate::Aggregate::is_ready).
     Complete,
+    /// The whole buffer reached [`Builder::flush_all_at`](crate::Builder::flush_all_at).
+    Volume,
     /// `flush`, `flush_and_wait`, `flush_all` or `flush_all_and_wait` asked for it.
     Requested,
     /// Memory was full and [`Overflow::FlushOldest`](crate::Overflow::FlushOldest) made room.

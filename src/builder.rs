@@ -168,6 +168,23 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
+    /// Makes everything that is pending due when so many inserts are pending in the whole buffer,
+    /// whatever their deadlines; what is inserted after that waits for its own. Default: never. At
+    /// least 1. The reason is [`FlushReason::Volume`](crate::FlushReason::Volume).
+    ///
+    /// An insert counts until it leaves the table, and once only: not again while it waits for a worker
+    /// after this has made it due, and not when it is put back
+    /// ([`Verdict::Requeue`](crate::Verdict::Requeue)). Never late; early by at most a sixteenth of
+    /// `inserts`, for partitions count in chunks. Exact below 32 times the number of
+    /// [`partitions`](Self::partitions) (2 560 by default), where the chunk is one insert.
+    ///
+    /// Cost: an atomic for each chunk, and for the insert that gets there a
+    /// [`flush_all`](crate::Buffer::flush_all).
+    pub fn flush_all_at(mut self, inserts: u64) -> Self {
+        self.config.flush_all_at = Some(inserts);
+        self
+    }
+
     /// How many partitions the table has: inserts to different partitions never wait for each
     /// other. Default: 80. From 1 to 65 536, not necessarily a power of two.
     ///

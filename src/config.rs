@@ -57,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) flush_at: Option<u32>,
     /// In the order in which they were given.
     pub(crate) interval_at: Vec<(u32, Duration)>,
+    pub(crate) flush_all_at: Option<u64>,
     pub(crate) max_batch_keys: usize,
     pub(crate) flush_threads: usize,
     pub(crate) flush_timeout: Duration,
@@ -78,6 +79,7 @@ impl Default for Config {
             retry: RetryPolicy::default(),
             flush_at: None,
             interval_at: Vec::new(),
+            flush_all_at: None,
             max_batch_keys: 1_000,
             flush_threads: 4,
             flush_timeout: Duration::from_secs(30),
@@ -108,6 +110,7 @@ impl Config {
             ),
             (self.hibernate_after > MAX_DELAY, "hibernate_after", too_long),
             (self.flush_at == Some(0), "flush_at", "must be at least 1"),
+            (self.flush_all_at == Some(0), "flush_all_at", "must be at least 1"),
             (self.max_batch_keys == 0, "max_batch_keys", "must be at least 1"),
             (u32::try_from(self.max_batch_keys).is_err(), "max_batch_keys", "must be below 2^32"),
             (self.flush_threads == 0, "flush_threads", "must be at least 1"),

@@ -20,3 +20,5 @@ mod rest;
 mod timing;
 #[path = "contract/triggers.rs"]
 mod triggers;
+#[path = "contract/volume.rs"]
+mod volume;

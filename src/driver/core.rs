@@ -16,9 +16,10 @@ use super::pulse::Pulse;
 use super::room::Room;
 use super::sink::Callbacks;
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use super::volume::Volume;
 use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
-use crate::batch::Content;
+use crate::batch::{Content, FlushReason};
 use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
 use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard};
@@ -54,6 +55,8 @@ pub(crate) struct Core<K, V, S> {
     /// Each guards the generations of its keys. Padded, so that two never share a cache line.
     shards: Box<[Padded<K, V>]>,
     pub(crate) pool: Pool,
+    /// `None`: it is not to be flushed as a whole.
+    volume: Option<Volume>,
     /// Guards the stages of all batches in flight.
     pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,
     /// Guards the scheduler's own state; held while it takes a step.
@@ -122,10 +125,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let seed = config.seed.unwrap_or(instance);
         let shards = (0..config.partitions).map(|partition| {
             let random = SmallRng::seed_from_u64(seed.wrapping_add(partition as u64));
-            CachePadded::new(Mutex::new(Shard::new(partition as u32, timing.clone(), random)))
+            let mut shard = Shard::new(partition as u32, timing.clone(), random);
+            shard.admit(if config.flush_all_at.is_some() { 0 } else { u64::MAX });
+            CachePadded::new(Mutex::new(shard))
         });
         Core {
             shards: shards.collect(),
+            volume: config.flush_all_at.map(|limit| Volume::new(limit, config.partitions)),
             pool: Pool::new(config.max_keys, config.max_weight, config.partitions),
             flights: Mutex::new(Flights::new()),
             pulse: Mutex::new(Pulse::new(SmallRng::seed_from_u64(!seed))),
@@ -209,19 +215,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut recalled = false;
         loop {
             let Refused { probe, item, why } = refused;
-            let Refusal::Short(need) = why else { return Err((InsertErrorKind::Closed, probe, item)) };
-            if !self.pool.could_hold(need) {
-                return Err((InsertErrorKind::TooHeavy, probe, item));
-            }
-            if let Some(room) = self.pool.draw(need) {
-                shard.grant(room);
-            } else if recalled && self.pool.is_tight() {
-                return Err((InsertErrorKind::Full, probe, item));
-            } else {
-                drop(shard);
-                self.recall_room();
-                recalled = true;
-                shard = self.shard(spot.partition);
+            match self.supply(&mut shard, why, recalled) {
+                Ok(true) => {}
+                Ok(false) => {
+                    drop(shard);
+                    self.recall_room();
+                    recalled = true;
+                    shard = self.shard(spot.partition);
+                }
+                Err(kind) => {
+                    self.recall_admissions(&mut shard);
+                    return Err((kind, probe, item));
+                }
             }
             match shard.insert(spot.hash, probe, item, self) {
                 Ok(inserted) => {
@@ -230,10 +235,62 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     drop(shard);
                     self.wake_for(surplus);
                     self.follow_up(inserted);
+                    self.flush_if_full();
                     return Ok(());
                 }
                 Err(again) => refused = again,
             }
+        }
+    }
+
+    /// Gives a partition what an insert lacks, or says why there is none. False if unused room has to
+    /// be called back first.
+    fn supply(
+        &self,
+        shard: &mut Partition<K, V>,
+        why: Refusal,
+        recalled: bool,
+    ) -> Result<bool, InsertErrorKind> {
+        let need = match why {
+            Refusal::Closed => return Err(InsertErrorKind::Closed),
+            Refusal::NotAdmitted => {
+                shard.admit(self.volume.as_ref().map_or(1, Volume::draw));
+                return Ok(true);
+            }
+            Refusal::Short(need) => need,
+        };
+        if !self.pool.could_hold(need) {
+            return Err(InsertErrorKind::TooHeavy);
+        }
+        match self.pool.draw(need) {
+            Some(room) => shard.grant(room),
+            None if recalled && self.pool.is_tight() => return Err(InsertErrorKind::Full),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Makes everything due if there are enough inserts in the whole buffer.
+    fn flush_if_full(&self) {
+        let Some(volume) = &self.volume else { return };
+        while volume.begin() {
+            self.request_all(FlushReason::Volume, None);
+            volume.end();
+        }
+    }
+
+    /// Takes back what a refused insert was admitted for.
+    fn recall_admissions(&self, shard: &mut Partition<K, V>) {
+        if self.volume.is_some() {
+            shard.recall_admissions();
+            self.release_from(shard);
+        }
+    }
+
+    /// Stops counting what has left a partition, while the partition is locked.
+    pub(crate) fn release_from(&self, shard: &mut Partition<K, V>) {
+        if let Some(volume) = &self.volume {
+            volume.give(shard.release());
         }
     }
 

@@ -24,5 +24,6 @@ pub(crate) mod sync;
 #[cfg(feature = "tokio")]
 pub(crate) mod tasks;
 pub(crate) mod threads;
+mod volume;
 pub(crate) mod waiter;
 mod waiting;

@@ -32,11 +32,12 @@ fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
     }
 }
 
-fn bad_sizes() -> [(&'static str, Settings); 9] {
+fn bad_sizes() -> [(&'static str, Settings); 10] {
     [
         ("partitions", Buffer::builder().partitions(0)),
         ("partitions", Buffer::builder().partitions(65_537)),
         ("flush_at", Buffer::builder().flush_at(0)),
+        ("flush_all_at", Buffer::builder().flush_all_at(0)),
         ("max_batch_keys", Buffer::builder().max_batch_keys(0)),
         ("flush_threads", Buffer::builder().flush_threads(0)),
         ("flush_threads", Buffer::builder().flush_threads(1_025)),

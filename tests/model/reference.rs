@@ -37,6 +37,18 @@ pub(crate) struct Flight<V> {
     pub(crate) wait: Wait,
 }
 
+/// What has asked for a flush of a key's last generation, and of those before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub(crate) requested: bool,
+    /// The whole buffer was full.
+    pub(crate) volume: bool,
+    /// It reached `flush_at`.
+    pub(crate) full: bool,
+    /// An insert made it ready.
+    pub(crate) ready: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct KeyState<V> {
     /// Oldest first; the last one absorbs, those before it were closed early.
@@ -45,10 +57,7 @@ pub(crate) struct KeyState<V> {
     pub(crate) window: (Duration, Duration),
     /// When that generation began, or was put back.
     pub(crate) began: Duration,
-    pub(crate) requested: bool,
-    pub(crate) full: bool,
-    /// An insert made the last generation ready.
-    pub(crate) ready: bool,
+    pub(crate) asked: Asked,
     /// Something was put back before the closed generations, so all wait for the window.
     pub(crate) held: bool,
     pub(crate) flight: Option<Flight<V>>,
@@ -60,9 +69,7 @@ impl<V> Default for KeyState<V> {
             generations: VecDeque::new(),
             window: (Duration::MAX, Duration::MAX),
             began: Duration::ZERO,
-            requested: false,
-            full: false,
-            ready: false,
+            asked: Asked::default(),
             held: false,
             flight: None,
         }
@@ -77,7 +84,8 @@ impl<V> KeyState<V> {
     /// Whether the schedule has to have flushed it by now.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         let closed = self.generations.len() > 1;
-        self.window.1 <= now || self.requested || if closed { !self.held } else { self.full || self.ready }
+        let Asked { requested, volume, full, ready } = self.asked;
+        self.window.1 <= now || requested || volume || if closed { !self.held } else { full || ready }
     }
 }
 
@@ -104,6 +112,8 @@ pub(crate) struct Model<V> {
     pub(crate) settings: Settings,
     pub(crate) keys: BTreeMap<u8, KeyState<V>>,
     pub(crate) kept: Vec<Kept<V>>,
+    /// Pending inserts that do not count towards `flush_all_at` any more.
+    pub(crate) settled: u64,
     pub(crate) ends: BTreeMap<u64, End>,
     /// Numbers that storage which records batch ids has applied.
     pub(crate) applied: BTreeSet<u64>,
@@ -129,6 +139,7 @@ impl<V: Kind> Model<V> {
             settings,
             keys: (0..6).map(|key| (key, KeyState::default())).collect(),
             kept: Vec::new(),
+            settled: 0,
             ends: BTreeMap::new(),
             applied: BTreeSet::new(),
             last_applied: BTreeMap::new(),
@@ -183,9 +194,9 @@ impl<V: Kind> Model<V> {
             Some(last) if last.data.accepts(&item) => {
                 let was_ready = last.data.is_ready();
                 last.data.absorb(item);
-                state.ready |= !was_ready && last.data.is_ready();
+                state.asked.ready |= !was_ready && last.data.is_ready();
                 last.numbers.push(number);
-                state.full |= Some(last.count()) == flush_at;
+                state.asked.full |= Some(last.count()) == flush_at;
                 let step = interval_at.iter().find(|(inserts, _)| u64::from(*inserts) == last.count());
                 if let Some(&(_, within)) = step {
                     let latest = state.began + within + jitter;
@@ -197,12 +208,30 @@ impl<V: Kind> Model<V> {
                 // What was asked for, or held back, was what is closed now.
                 state.held &= last.is_none();
                 let data = V::start(item);
-                state.ready = data.is_ready();
+                state.asked = Asked { ready: data.is_ready(), full: flush_at == Some(1), ..Asked::default() };
                 state.generations.push_back(Generation { data, numbers: vec![number] });
                 (state.window, state.began) = (window.expect("it starts one"), now);
-                (state.requested, state.full) = (false, flush_at == Some(1));
             }
         }
+        self.flush_if_full();
+    }
+
+    fn pending(&self) -> u64 {
+        self.keys.values().flat_map(|state| &state.generations).map(Generation::count).sum()
+    }
+
+    /// An insert is in: if the buffer is full as a whole, all that is pending is asked for.
+    fn flush_if_full(&mut self) {
+        if self.settings.flush_all_at.is_none_or(|limit| self.pending() - self.settled < limit) {
+            return;
+        }
+        self.settled = self.pending();
+        self.keys.values_mut().for_each(|state| state.asked.volume |= !state.generations.is_empty());
+    }
+
+    /// So many inserts have left the table; those that had been asked for go first.
+    pub(crate) fn leave(&mut self, inserts: u64) {
+        self.settled = self.settled.saturating_sub(inserts);
     }
 
     /// When a generation that begins now is due.
@@ -217,15 +246,16 @@ impl<V: Kind> Model<V> {
 
     pub(crate) fn request(&mut self, key: u8) {
         let state = self.key(key);
-        state.requested |= !state.generations.is_empty();
+        state.asked.requested |= !state.generations.is_empty();
     }
 
     pub(crate) fn remove(&mut self, key: u8) -> Option<V> {
         let removed = self.key(key).generations.pop_front()?;
         self.end(&removed, End::Removed);
+        self.leave(removed.count());
         let state = self.key(key);
         if state.generations.is_empty() {
-            (state.requested, state.full, state.ready, state.held) = (false, false, false, false);
+            (state.asked, state.held) = (Asked::default(), false);
         }
         Some(removed.data)
     }
@@ -233,6 +263,7 @@ impl<V: Kind> Model<V> {
     /// Puts data back before newer data of its key.
     pub(crate) fn requeue(&mut self, key: u8, mut older: Generation<V>, now: Duration) {
         let window = self.window(key, now);
+        self.settled += older.count();
         let state = self.key(key);
         let merges = state.generations.len() == 1 && older.data.accepts_merge(&state.generations[0].data);
         if let Some(newer) = merges.then(|| state.generations.pop_front()).flatten() {
@@ -241,8 +272,7 @@ impl<V: Kind> Model<V> {
         }
         state.generations.push_front(older);
         (state.window, state.began) = (window, now);
-        (state.requested, state.full) = (false, false);
-        (state.ready, state.held) = (false, true);
+        (state.asked, state.held) = (Asked::default(), true);
     }
 
     pub(crate) fn end(&mut self, generation: &Generation<V>, end: End) {

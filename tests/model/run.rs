@@ -41,6 +41,9 @@ fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V> {
     for &(inserts, within) in &settings.interval_at {
         builder = builder.interval_at(inserts, within);
     }
+    if let Some(inserts) = settings.flush_all_at {
+        builder = builder.flush_all_at(inserts);
+    }
     if let Some(intervals) = settings.policy {
         builder = builder.interval_policy(move |key: &u8, _: &V, _: Duration| {
             let interval = intervals[usize::from(*key)];

@@ -57,6 +57,8 @@ pub(crate) struct Need {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Closed,
+    /// The shard's admissions are used up.
+    NotAdmitted,
     /// The shard's credit does not cover this.
     Short(Need),
 }
@@ -103,8 +105,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        if !self.open {
-            return Err(Refused { probe, item, why: Refusal::Closed });
+        if self.busy.admissions == 0 {
+            let why = if self.cold.open { Refusal::NotAdmitted } else { Refusal::Closed };
+            return Err(Refused { probe, item, why });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
             return self.start(hash, probe, item, host);
@@ -121,7 +124,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
         let completed = !was_ready && pending.data.is_ready();
         pending.count += 1;
-        self.busy.accepted += 1;
+        self.busy.admissions -= 1;
         self.busy.pending_inserts += 1;
         if pending.count < self.first_step && !completed {
             return Ok(Inserted::Absorbed);
@@ -175,7 +178,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         cold.deadlines.note(timer, deadline);
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
-        self.busy.accepted += 1;
+        self.busy.admissions -= 1;
         self.busy.pending_inserts += 1;
         if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));
@@ -215,7 +218,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let now = host.now();
         let deadline = cold.deadlines.draw(now, host.interval(&pending.key, &pending.data, now));
         cold.deadlines.note(timer, deadline);
-        self.busy.accepted += 1;
+        self.busy.admissions -= 1;
         self.busy.pending_inserts += 1;
         let inserted = self.fall_due(timer, early(completed));
         self.cold.timers.set_deadline(timer, deadline.tick);

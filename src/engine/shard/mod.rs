@@ -21,6 +21,7 @@ mod settle;
 mod take;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::time::Duration;
 
@@ -75,7 +76,6 @@ pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
     /// No lower count means anything to a generation's deadline.
     first_step: u32,
-    open: bool,
     cold: Box<Cold<K, V, T>>,
     /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
     /// beside it would have to take the line away from them.
@@ -85,7 +85,8 @@ pub(crate) struct Shard<K, V, T> {
 /// What every insert writes.
 #[derive(Debug, Default)]
 struct Busy {
-    accepted: u64,
+    /// Inserts that may be accepted without asking the driver; none when the partition is closed.
+    admissions: u64,
     pending_inserts: u64,
     /// Weight that may be used without asking the pool.
     weight_credit: u64,
@@ -93,6 +94,7 @@ struct Busy {
 
 #[derive(Debug)]
 struct Cold<K, V, T> {
+    open: bool,
     timers: Timers,
     flying: HashTable<Flying<K>>,
     closed: Closed<K, V>,
@@ -100,6 +102,12 @@ struct Cold<K, V, T> {
     key_credit: u64,
     /// All weight drawn from the pool and not given back, used or not.
     weight_granted: u64,
+    /// All admissions there ever were and that were not taken back: used ones are accepted inserts.
+    admitted: u64,
+    /// Pending inserts that do not count towards the whole buffer's trigger any more.
+    settled_inserts: u64,
+    /// What the driver believes this partition to add to its count.
+    on_record: u64,
     tally: Tally,
     watches: Watches<K, T>,
     deadlines: Deadlines,
@@ -130,14 +138,17 @@ impl<K, V, T> Shard<K, V, T> {
         Shard {
             pending: HashTable::new(),
             first_step: timing.first_step(),
-            open: true,
             busy: CachePadded::default(),
             cold: Box::new(Cold {
+                open: true,
                 timers: Timers::default(),
                 flying: HashTable::new(),
                 closed: Closed::default(),
                 key_credit: 0,
                 weight_granted: 0,
+                admitted: 0,
+                settled_inserts: 0,
+                on_record: 0,
                 tally: Tally::default(),
                 watches: Watches::default(),
                 deadlines: Deadlines::new(timing, random),
@@ -148,11 +159,12 @@ impl<K, V, T> Shard<K, V, T> {
 
     /// Refuses inserts from now on.
     pub(crate) fn close(&mut self) {
-        self.open = false;
+        self.cold.open = false;
+        self.recall_admissions();
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open
+        self.cold.open
     }
 
     /// Whether it holds no data at all.
@@ -198,7 +210,7 @@ impl<K, V, T> Shard<K, V, T> {
     /// Adds this partition's counters to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
-        stats.accepted += self.busy.accepted;
+        stats.accepted += self.accepted();
         stats.pending += self.busy.pending_inserts;
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;

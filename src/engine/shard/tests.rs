@@ -56,6 +56,7 @@ impl<V: Aggregate> Table<V> {
         let timing = Timing { interval, jitter: Duration::ZERO, steps };
         let mut shard = Shard::new(0, timing, SmallRng::seed_from_u64(1));
         shard.grant(room);
+        shard.admit(u64::MAX);
         Table { shard, now: 0, batches: 0 }
     }
 
