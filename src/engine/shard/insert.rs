@@ -68,6 +68,20 @@ pub(crate) struct Refused<P, I> {
     pub(crate) why: Refusal,
 }
 
+/// An item that its key's generation did not take just like that.
+pub(crate) struct Unabsorbed<P, I> {
+    probe: P,
+    item: I,
+    why: Obstacle,
+}
+
+enum Obstacle {
+    NoGeneration,
+    /// The generation can absorb no more.
+    Unfit,
+    Refused(Refusal),
+}
+
 /// Settles the weight of an aggregate on what it really became, even if `absorb` panics.
 struct Weighing<'a, V: Aggregate> {
     data: &'a mut V,
@@ -90,7 +104,6 @@ impl<V: Aggregate> Drop for Weighing<'_, V> {
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// Adds an item to its key's generation, or starts one.
-    #[inline]
     pub(crate) fn insert<P: Probe<K>>(
         &mut self,
         hash: u32,
@@ -98,30 +111,60 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
+        self.absorb(hash, probe, item).or_else(|unabsorbed| self.insert_unabsorbed(hash, unabsorbed, host))
+    }
+
+    /// Adds an item to its key's generation if that takes it just like that.
+    ///
+    /// Everything else is left to [`insert_unabsorbed`](Self::insert_unabsorbed), so that this takes
+    /// few instructions: the fewer they are, the more inserts a processor has under way while it
+    /// waits for memory.
+    #[inline(always)]
+    pub(crate) fn absorb<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        item: V::Item,
+    ) -> Result<Inserted, Unabsorbed<P, V::Item>> {
         if !self.open {
-            return Err(Refused { probe, item, why: Refusal::Closed });
+            return Err(Unabsorbed { probe, item, why: Obstacle::Refused(Refusal::Closed) });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
-            return self.start(hash, probe, item, host);
+            return Err(Unabsorbed { probe, item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
-            return self.close_and_start(hash, probe, item, host);
+            return Err(Unabsorbed { probe, item, why: Obstacle::Unfit });
         }
         let growth = pending.data.growth(&item);
         if growth > self.busy.weight_credit {
-            let why = Refusal::Short(Need { keys: 0, weight: growth });
-            return Err(Refused { probe, item, why });
+            let short = Refusal::Short(Need { keys: 0, weight: growth });
+            return Err(Unabsorbed { probe, item, why: Obstacle::Refused(short) });
         }
         let before = pending.data.weight();
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
-        pending.count += 1;
+        let count = pending.count + 1;
+        pending.count = count;
         self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
-        if pending.count != self.flush_at {
+        if count != self.flush_at {
             return Ok(Inserted::Absorbed);
         }
         let timer = pending.timer;
         Ok(self.reached_size(timer))
+    }
+
+    /// Does what [`absorb`](Self::absorb) found to be necessary.
+    pub(crate) fn insert_unabsorbed<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        unabsorbed: Unabsorbed<P, V::Item>,
+        host: &impl Host<K>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        let Unabsorbed { probe, item, why } = unabsorbed;
+        match why {
+            Obstacle::Refused(why) => Err(Refused { probe, item, why }),
+            Obstacle::NoGeneration => self.start(hash, probe, item, host),
+            Obstacle::Unfit => self.close_and_start(hash, probe, item, host),
+        }
     }
 
     #[cold]
@@ -157,7 +200,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
         if self.flush_at == 1 {
             cold.timers.queue(timer, FlushReason::Size);
             return Ok(Inserted::Due);
@@ -194,7 +236,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let timer = pending.timer;
         let deadline = cold.timing.deadline(host.now(), &mut cold.random);
         self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
         let inserted = self.reached_size(timer);
         self.cold.timers.set_deadline(timer, deadline);
         Ok(inserted)

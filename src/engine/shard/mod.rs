@@ -34,7 +34,7 @@ use super::watch::Watches;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
 
-pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused};
+pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Unabsorbed};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
 
@@ -99,7 +99,6 @@ pub(crate) struct Shard<K, V, T> {
 #[derive(Debug, Default)]
 struct Busy {
     accepted: u64,
-    pending_inserts: u64,
     /// Weight that may be used without asking the pool.
     weight_credit: u64,
 }
@@ -126,6 +125,9 @@ struct Tally {
     keys: u64,
     /// The part of `keys` that only undelivered data stands for.
     kept_keys: u64,
+    /// Accepted and no longer pending. Kept apart from what is added up below, so that the two can be
+    /// held against each other; counted on the way out because every insert would pay on the way in.
+    left_pending: u64,
     in_flight: u64,
     undelivered: u64,
     flushed: u64,
@@ -213,7 +215,7 @@ impl<K, V, T> Shard<K, V, T> {
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
         stats.accepted += self.busy.accepted;
-        stats.pending += self.busy.pending_inserts;
+        stats.pending += self.busy.accepted - tally.left_pending;
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;
         stats.flushed += tally.flushed;

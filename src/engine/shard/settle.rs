@@ -91,7 +91,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement.reached.append(&mut self.reached(&flying.key, 1));
         let cold = &mut *self.cold;
         cold.tally.in_flight -= ticket.count;
-        self.busy.pending_inserts += ticket.count;
+        cold.tally.left_pending -= ticket.count;
         let deadline = cold.timing.deadline(now, &mut cold.random);
         settlement.armed = Some(deadline);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
@@ -168,7 +168,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 (pending.key, pending.data, pending.count)
             }
         };
-        self.busy.pending_inserts -= u64::from(count);
+        self.cold.tally.left_pending += u64::from(count);
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
         settlement.reached = self.reached(&key, 1 + u32::from(flies));
@@ -203,7 +203,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             }
             let mut entry = |key: K, data: V, count: u32| {
                 let (count, weight) = (u64::from(count), data.weight());
-                self.busy.pending_inserts -= count;
+                cold.tally.left_pending += count;
                 cold.tally.returned += count;
                 // What is drawn and not used stays drawn, whatever the aggregate says it weighs.
                 cold.weight_granted = cold.weight_granted.saturating_sub(weight).max(self.busy.weight_credit);

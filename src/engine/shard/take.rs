@@ -87,7 +87,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn take_off(&mut self, flying: Flying<K>, key: K, data: V, reason: FlushReason) -> Entry<K, V> {
         let (hash, count) = (flying.hash, u64::from(flying.count));
         self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
-        self.busy.pending_inserts -= count;
+        self.cold.tally.left_pending += count;
         self.cold.tally.in_flight += count;
         let weight = data.weight();
         Entry { key, data, count, weight, reason, hash, partition: self.cold.partition }
