@@ -148,7 +148,7 @@ fn insert_existing_key(criterion: &mut Criterion) {
     }
 }
 
-/// The peers take turns; prints each one's median per insert, and the median of the ratios of the
+/// The peers take turns, and turns in being first; prints each one's median per insert, and the median of the ratios of the
 /// rounds that stand next to each other.
 fn print_ratios() {
     println!("{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "threads", "hand-written", "write-behind", "ratio");
@@ -157,9 +157,11 @@ fn print_ratios() {
         for threads in THREADS {
             let keys = rounds_of_keys(different, threads);
             let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..TURNS {
-                let by_hand = time(hand_written.as_ref(), &keys, 1).as_secs_f64();
-                let buffered = time(write_behind.as_ref(), &keys, 1).as_secs_f64();
+            for turn in 0..TURNS {
+                let once = |counters: &dyn Counters| time(counters, &keys, 1).as_secs_f64();
+                let buffered_first = (turn % 2 == 0).then(|| once(write_behind.as_ref()));
+                let by_hand = once(hand_written.as_ref());
+                let buffered = buffered_first.unwrap_or_else(|| once(write_behind.as_ref()));
                 theirs.push(by_hand);
                 ours.push(buffered);
                 ratios.push(buffered / by_hand);

@@ -131,7 +131,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[inline]
     pub fn insert(&self, key: K, item: V::Item) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
-        core.insert_or_overflow(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
+        core.insert(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, (key, item))
         })
@@ -148,7 +148,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
     {
         let core = self.core();
-        core.insert_or_overflow(core.spot(key), key, item).map_err(|(kind, _, item)| {
+        core.insert(core.spot(key), key, item).map_err(|(kind, _, item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, item)
         })

@@ -22,7 +22,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushReason};
 use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
-use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard};
+use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Unabsorbed};
 use crate::engine::tick;
 use crate::error::InsertErrorKind;
 use crate::failure::FlushFailure;
@@ -177,8 +177,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.shards[partition].lock()
     }
 
-    /// Inserts, or says why not and gives back what it was given.
-    #[inline]
+    /// Inserts by the overflow policy, or says why not and gives back what it was given.
+    ///
+    /// Only what absorbs is inlined, and that always: where the compiler chooses not to, an insert
+    /// into a key that has data takes a tenth longer.
+    #[inline(always)]
     pub(crate) fn insert<P: Probe<K>>(
         &self,
         spot: Spot,
@@ -186,8 +189,51 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         item: V::Item,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         let mut shard = self.shard(spot.partition);
-        match shard.insert(spot.hash, probe, item, self) {
+        match shard.absorb(spot.hash, probe, item) {
             Ok(Inserted::Absorbed) => Ok(()),
+            Ok(inserted) => {
+                drop(shard);
+                self.follow_up(inserted);
+                Ok(())
+            }
+            Err(unabsorbed) => self.insert_unabsorbed(spot, shard, unabsorbed),
+        }
+    }
+
+    #[inline(never)]
+    fn insert_unabsorbed<'a, P: Probe<K>>(
+        &'a self,
+        spot: Spot,
+        mut shard: MutexGuard<'a, Partition<K, V>>,
+        unabsorbed: Unabsorbed<P, V::Item>,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        let result = shard.insert_unabsorbed(spot.hash, unabsorbed, self);
+        match self.insert_with_room(spot, shard, result) {
+            Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
+            settled => settled,
+        }
+    }
+
+    /// Inserts if there is room.
+    pub(crate) fn insert_if_roomy<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        let mut shard = self.shard(spot.partition);
+        let result = shard.insert(spot.hash, probe, item, self);
+        self.insert_with_room(spot, shard, result)
+    }
+
+    /// Follows up an insert; if it came short of room, draws some and tries again.
+    fn insert_with_room<'a, P: Probe<K>>(
+        &'a self,
+        spot: Spot,
+        shard: MutexGuard<'a, Partition<K, V>>,
+        result: Result<Inserted, Refused<P, V::Item>>,
+    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
+        match result {
             Ok(inserted) => {
                 drop(shard);
                 self.follow_up(inserted);
@@ -325,21 +371,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn wake_for(&self, room: Need) {
         if room != Need::default() {
             self.room.wake_all();
-        }
-    }
-
-    /// Inserts by the overflow policy.
-    #[inline]
-    pub(crate) fn insert_or_overflow<P: Probe<K>>(
-        &self,
-        spot: Spot,
-        probe: P,
-        item: V::Item,
-    ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        match self.insert(spot, probe, item) {
-            Ok(()) => Ok(()),
-            Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
-            Err(refused) => Err(refused),
         }
     }
 

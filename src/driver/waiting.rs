@@ -147,7 +147,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         deadline: Duration,
     ) -> Result<Insertion<P, V::Item>, Waits<'_, P, V::Item>> {
         let place = self.room.enter();
-        let (probe, item) = match self.insert(spot, probe, item) {
+        let (probe, item) = match self.insert_if_roomy(spot, probe, item) {
             Err((InsertErrorKind::Full, probe, item)) => (probe, item),
             settled => return Ok(settled),
         };

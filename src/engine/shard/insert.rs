@@ -70,6 +70,22 @@ pub(crate) struct Refused<P, I> {
     pub(crate) why: Refusal,
 }
 
+/// An item that its key's generation did not take just like that.
+pub(crate) struct Unabsorbed<P, I> {
+    probe: P,
+    item: I,
+    why: Obstacle,
+}
+
+enum Obstacle {
+    /// The shard is closed, or its admissions are used up.
+    NotAdmitted,
+    NoGeneration,
+    /// The generation can absorb no more.
+    Unfit,
+    Short(Need),
+}
+
 /// Settles the weight of an aggregate on what it really became, even if `absorb` panics.
 struct Weighing<'a, V: Aggregate> {
     data: &'a mut V,
@@ -97,7 +113,6 @@ fn early(completed: bool) -> FlushReason {
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// Adds an item to its key's generation, or starts one.
-    #[inline]
     pub(crate) fn insert<P: Probe<K>>(
         &mut self,
         hash: u32,
@@ -105,31 +120,45 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
+        self.absorb(hash, probe, item).or_else(|unabsorbed| self.insert_unabsorbed(hash, unabsorbed, host))
+    }
+
+    /// Adds an item to its key's generation if that takes it just like that.
+    ///
+    /// Everything else is left to [`insert_unabsorbed`](Self::insert_unabsorbed), so that this takes
+    /// few instructions: the fewer they are, the more inserts a processor has under way while it
+    /// waits for memory.
+    #[inline(always)]
+    pub(crate) fn absorb<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        item: V::Item,
+    ) -> Result<Inserted, Unabsorbed<P, V::Item>> {
         if self.busy.admissions == 0 {
-            let why = if self.cold.open { Refusal::NotAdmitted } else { Refusal::Closed };
-            return Err(Refused { probe, item, why });
+            return Err(Unabsorbed { probe, item, why: Obstacle::NotAdmitted });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
-            return self.start(hash, probe, item, host);
+            return Err(Unabsorbed { probe, item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
-            return self.close_and_start(hash, probe, item, host);
+            return Err(Unabsorbed { probe, item, why: Obstacle::Unfit });
         }
         let growth = pending.data.growth(&item);
         if growth > self.busy.weight_credit {
-            let why = Refusal::Short(Need { keys: 0, weight: growth });
-            return Err(Refused { probe, item, why });
+            let why = Obstacle::Short(Need { keys: 0, weight: growth });
+            return Err(Unabsorbed { probe, item, why });
         }
         let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
         let completed = !was_ready && pending.data.is_ready();
-        pending.count += 1;
+        let count = pending.count + 1;
+        pending.count = count;
         self.busy.admissions -= 1;
-        self.busy.pending_inserts += 1;
-        if pending.count < self.first_step && !completed {
+        if count < self.first_step && !completed {
             return Ok(Inserted::Absorbed);
         }
-        let (timer, count) = (pending.timer, pending.count);
+        let timer = pending.timer;
         Ok(if completed { self.fall_due(timer, FlushReason::Complete) } else { self.reach(timer, count) })
     }
 
@@ -142,6 +171,24 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
             Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
             _ => Inserted::Absorbed,
         }
+    }
+
+    /// Does what [`absorb`](Self::absorb) found to be necessary.
+    pub(crate) fn insert_unabsorbed<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        unabsorbed: Unabsorbed<P, V::Item>,
+        host: &impl Host<K, V>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        let Unabsorbed { probe, item, why } = unabsorbed;
+        let why = match why {
+            Obstacle::NoGeneration => return self.start(hash, probe, item, host),
+            Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
+            Obstacle::Short(need) => Refusal::Short(need),
+            Obstacle::NotAdmitted if self.cold.open => Refusal::NotAdmitted,
+            Obstacle::NotAdmitted => Refusal::Closed,
+        };
+        Err(Refused { probe, item, why })
     }
 
     #[cold]
@@ -179,7 +226,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.busy.admissions -= 1;
-        self.busy.pending_inserts += 1;
         if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));
             return Ok(Inserted::Due);
@@ -219,7 +265,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let deadline = cold.deadlines.draw(now, host.interval(&pending.key, &pending.data, now));
         cold.deadlines.note(timer, deadline);
         self.busy.admissions -= 1;
-        self.busy.pending_inserts += 1;
         let inserted = self.fall_due(timer, early(completed));
         self.cold.timers.set_deadline(timer, deadline.tick);
         Ok(inserted)

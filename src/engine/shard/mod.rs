@@ -37,7 +37,7 @@ use closed::{Closed, Generation};
 use deadlines::Deadlines;
 
 pub(crate) use deadlines::{Step, Timing};
-pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused};
+pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Unabsorbed};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
 
@@ -86,8 +86,8 @@ pub(crate) struct Shard<K, V, T> {
 #[derive(Debug, Default)]
 struct Busy {
     /// Inserts that may be accepted without asking the driver; none when the partition is closed.
+    /// Also tells how many have been accepted, and how many are pending.
     admissions: u64,
-    pending_inserts: u64,
     /// Weight that may be used without asking the pool.
     weight_credit: u64,
 }
@@ -120,6 +120,9 @@ struct Tally {
     keys: u64,
     /// The part of `keys` that only undelivered data stands for.
     kept_keys: u64,
+    /// Accepted and no longer pending. Kept apart from what is added up below, so that the two can be
+    /// held against each other; counted on the way out because every insert would pay on the way in.
+    left_pending: u64,
     in_flight: u64,
     undelivered: u64,
     flushed: u64,
@@ -211,7 +214,7 @@ impl<K, V, T> Shard<K, V, T> {
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
         stats.accepted += self.accepted();
-        stats.pending += self.busy.pending_inserts;
+        stats.pending += self.pending_inserts();
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;
         stats.flushed += tally.flushed;

@@ -206,7 +206,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             }
             let mut entry = |key: K, data: V, count: u32| {
                 let (count, weight) = (u64::from(count), data.weight());
-                self.busy.pending_inserts -= count;
+                cold.tally.left_pending += count;
                 cold.settled_inserts = cold.settled_inserts.saturating_sub(count);
                 cold.tally.returned += count;
                 // What is drawn and not used stays drawn, whatever the aggregate says it weighs.

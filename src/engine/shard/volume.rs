@@ -23,12 +23,12 @@ impl<K, V, T> Shard<K, V, T> {
     /// Counts afresh: what is pending now does not count any more.
     pub(crate) fn count_afresh(&mut self) {
         self.recall_admissions();
-        self.cold.settled_inserts = self.busy.pending_inserts;
+        self.cold.settled_inserts = self.pending_inserts();
     }
 
     /// How many inserts have gone off the record since the last call.
     pub(crate) fn release(&mut self) -> u64 {
-        let counted = self.busy.pending_inserts - self.cold.settled_inserts;
+        let counted = self.pending_inserts() - self.cold.settled_inserts;
         let before = std::mem::replace(&mut self.cold.on_record, counted + self.busy.admissions);
         before - self.cold.on_record
     }
@@ -38,15 +38,20 @@ impl<K, V, T> Shard<K, V, T> {
         self.cold.admitted - self.busy.admissions
     }
 
+    /// How many inserts are pending.
+    pub(super) fn pending_inserts(&self) -> u64 {
+        self.accepted() - self.cold.tally.left_pending
+    }
+
     /// So many inserts are no longer pending.
     pub(super) fn leave(&mut self, inserts: u64) {
-        self.busy.pending_inserts -= inserts;
+        self.cold.tally.left_pending += inserts;
         self.cold.settled_inserts = self.cold.settled_inserts.saturating_sub(inserts);
     }
 
     /// So many inserts are pending again.
     pub(super) fn come_back(&mut self, inserts: u64) {
-        self.busy.pending_inserts += inserts;
+        self.cold.tally.left_pending -= inserts;
         self.cold.settled_inserts += inserts;
     }
 }
