@@ -17,5 +17,6 @@ mod postgres_server;
 mod proxy;
 mod service;
 mod shutdown;
+mod sql;
 mod sums;
 mod wait;
