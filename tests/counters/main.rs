@@ -10,6 +10,7 @@ mod command_line;
 mod database;
 mod dead_letters;
 mod exactly_once;
+mod hanging;
 mod http;
 mod load;
 mod outage;
