@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Identifies the content of a batch: the same on every attempt of the same content, never used
 /// again for anything else.
 ///
-/// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1 within
+/// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1, with gaps, within
 /// it. Record the pair in the transaction that applies the batch and skip it when it is there
 /// already, and a batch counts once even if the answer to its commit was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
