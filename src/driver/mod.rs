@@ -1,6 +1,7 @@
 //! The drivers: they hold the locks, read the clock, own the threads, and are the only callers of
 //! user code. `core` and what it uses know nothing of threads; `threads` and `inline` wait and call.
 
+mod bulk;
 pub(crate) mod clock;
 pub(crate) mod complete;
 pub(crate) mod context;
