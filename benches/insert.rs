@@ -7,7 +7,7 @@
 //! Criterion reports the time of one round of [`ROUND`] inserts per thread; a round is long enough
 //! to visit most of a million keys, so that the caches see all of them. Criterion measures one after
 //! the other; because a shared machine does not keep its speed that long, a table of ratios follows in
-//! which the two take turns round by round.
+//! which the two take turns round by round, and another of `insert_many` beside as many single inserts.
 
 use std::hash::BuildHasher;
 use std::hint::black_box;
@@ -173,6 +173,46 @@ fn print_ratios() {
     }
 }
 
+/// `insert_many` and as many single inserts take turns on one thread, over the same keys of the same
+/// buffer; prints each one's median per item, and how many times as long the single ones take.
+fn print_batches() {
+    println!("\n{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "batch", "insert", "insert_many", "times");
+    for (name, keys) in [("hot_key", vec![0; ROUND]), ("zipf_1m", zipf(1_000_000))] {
+        let counters = WriteBehind::new();
+        (0..1_000_000).for_each(|key| counters.add(key, 1));
+        let WriteBehind(buffer) = counters;
+        for batch in [100, 10_000] {
+            let time = |insert: &dyn Fn(&[u64])| {
+                let start = Instant::now();
+                keys.chunks(batch).for_each(insert);
+                start.elapsed().as_secs_f64()
+            };
+            let single = |batch: &[u64]| {
+                batch.iter().for_each(|&key| buffer.insert(black_box(key), 1).expect("there is room"));
+            };
+            let many = |batch: &[u64]| {
+                buffer.insert_many(batch.iter().map(|&key| (black_box(key), 1))).expect("there is room");
+            };
+            let (mut singly, mut together, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for turn in 0..TURNS {
+                let many_first = (turn % 2 == 0).then(|| time(&many));
+                singly.push(time(&single));
+                together.push(many_first.unwrap_or_else(|| time(&many)));
+                ratios.push(singly[turn] / together[turn]);
+            }
+            let nanos = |times: &mut Vec<f64>| median(times) * 1e9 / ROUND as f64;
+            let (singly, together, ratio) = (nanos(&mut singly), nanos(&mut together), median(&mut ratios));
+            println!("{name:<10} {batch:>7} {singly:>10.1} ns {together:>10.1} ns {ratio:>7.2}");
+        }
+    }
+}
+
+/// A round of keys of which the n-th is drawn in proportion to 1/n.
+fn zipf(different: u64) -> Vec<u64> {
+    let mut random = SmallRng::seed_from_u64(0);
+    (0..ROUND).map(|_| (different as f64).powf(random.random()) as u64 - 1).collect()
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
@@ -188,5 +228,6 @@ fn main() {
     criterion.final_summary();
     if std::env::args().any(|argument| argument == "--bench") {
         print_ratios();
+        print_batches();
     }
 }

@@ -189,25 +189,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         item: V::Item,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         let mut shard = self.shard(spot.partition);
-        match shard.absorb(spot.hash, probe, item) {
+        match shard.absorb(spot.hash, &probe, item) {
             Ok(Inserted::Absorbed) => Ok(()),
             Ok(inserted) => {
                 drop(shard);
                 self.follow_up(inserted);
                 Ok(())
             }
-            Err(unabsorbed) => self.insert_unabsorbed(spot, shard, unabsorbed),
+            Err(unabsorbed) => self.insert_unabsorbed(spot, shard, probe, unabsorbed),
         }
     }
 
     #[inline(never)]
-    fn insert_unabsorbed<'a, P: Probe<K>>(
+    pub(super) fn insert_unabsorbed<'a, P: Probe<K>>(
         &'a self,
         spot: Spot,
         mut shard: MutexGuard<'a, Partition<K, V>>,
-        unabsorbed: Unabsorbed<P, V::Item>,
+        probe: P,
+        unabsorbed: Unabsorbed<V::Item>,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        let result = shard.insert_unabsorbed(spot.hash, unabsorbed, self);
+        let result = shard.insert_unabsorbed(spot.hash, probe, unabsorbed, self);
         match self.insert_with_room(spot, shard, result) {
             Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
             settled => settled,

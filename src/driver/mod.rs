@@ -2,6 +2,7 @@
 //! user code. `core` and what it uses know neither threads nor tasks; `threads`, `tasks`
 //! and `inline` wait and call.
 
+mod bulk;
 pub(crate) mod clock;
 pub(crate) mod complete;
 pub(crate) mod context;

@@ -71,8 +71,7 @@ pub(crate) struct Refused<P, I> {
 }
 
 /// An item that its key's generation did not take just like that.
-pub(crate) struct Unabsorbed<P, I> {
-    probe: P,
+pub(crate) struct Unabsorbed<I> {
     item: I,
     why: Obstacle,
 }
@@ -120,7 +119,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        self.absorb(hash, probe, item).or_else(|unabsorbed| self.insert_unabsorbed(hash, unabsorbed, host))
+        match self.absorb(hash, &probe, item) {
+            Ok(inserted) => Ok(inserted),
+            Err(unabsorbed) => self.insert_unabsorbed(hash, probe, unabsorbed, host),
+        }
     }
 
     /// Adds an item to its key's generation if that takes it just like that.
@@ -132,22 +134,22 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     pub(crate) fn absorb<P: Probe<K>>(
         &mut self,
         hash: u32,
-        probe: P,
+        probe: &P,
         item: V::Item,
-    ) -> Result<Inserted, Unabsorbed<P, V::Item>> {
+    ) -> Result<Inserted, Unabsorbed<V::Item>> {
         if self.busy.admissions == 0 {
-            return Err(Unabsorbed { probe, item, why: Obstacle::NotAdmitted });
+            return Err(Unabsorbed { item, why: Obstacle::NotAdmitted });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
-            return Err(Unabsorbed { probe, item, why: Obstacle::NoGeneration });
+            return Err(Unabsorbed { item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
-            return Err(Unabsorbed { probe, item, why: Obstacle::Unfit });
+            return Err(Unabsorbed { item, why: Obstacle::Unfit });
         }
         let growth = pending.data.growth(&item);
         if growth > self.busy.weight_credit {
             let why = Obstacle::Short(Need { keys: 0, weight: growth });
-            return Err(Unabsorbed { probe, item, why });
+            return Err(Unabsorbed { item, why });
         }
         let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
@@ -177,10 +179,11 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     pub(crate) fn insert_unabsorbed<P: Probe<K>>(
         &mut self,
         hash: u32,
-        unabsorbed: Unabsorbed<P, V::Item>,
+        probe: P,
+        unabsorbed: Unabsorbed<V::Item>,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        let Unabsorbed { probe, item, why } = unabsorbed;
+        let Unabsorbed { item, why } = unabsorbed;
         let why = match why {
             Obstacle::NoGeneration => return self.start(hash, probe, item, host),
             Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
