@@ -5,6 +5,8 @@
 mod cancelling;
 #[path = "tasks/choices.rs"]
 mod choices;
+#[path = "tasks/last_handles.rs"]
+mod last_handles;
 #[path = "tasks/panics.rs"]
 mod panics;
 #[path = "tasks/paused_time.rs"]
