@@ -20,5 +20,7 @@ mod data;
 mod life;
 #[path = "schedules/stage.rs"]
 mod stage;
+#[path = "schedules/twins.rs"]
+mod twins;
 #[path = "schedules/wake.rs"]
 mod wake;

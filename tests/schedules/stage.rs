@@ -89,6 +89,10 @@ impl Log {
         self.wait(|record| record.applied.get(&key).map_or(0, Vec::len) >= inserts);
     }
 
+    pub(crate) fn attempts(&self) -> u32 {
+        self.record.lock().unwrap().attempts
+    }
+
     pub(crate) fn wait_for_attempts(&self, attempts: u32) {
         self.wait(|record| record.attempts >= attempts);
     }
