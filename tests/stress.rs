@@ -192,16 +192,27 @@ impl<V: Aggregate + Clone> AsyncDataBuffer<u64, V> for Flaky<V> {
 /// Who does the buffer's work, and how calls that wait are made.
 enum Driver {
     Threads,
+    /// Tasks; the calls are made on this runtime.
     Tasks(Runtime),
 }
 
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_time().build().expect("a runtime starts")
+}
+
 impl Driver {
-    fn tasks() -> Self {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        Driver::Tasks(builder.worker_threads(2).enable_time().build().expect("a runtime starts"))
+    fn start<V: Aggregate + Clone>(&self) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
+        self.start_on(match self {
+            Driver::Threads => None,
+            Driver::Tasks(runtime) => Some(runtime),
+        })
     }
 
-    fn start<V: Aggregate + Clone>(&self) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
+    fn start_on<V: Aggregate + Clone>(
+        &self,
+        runtime: Option<&Runtime>,
+    ) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
         let (sink, out) = Flaky::new();
         let builder = Buffer::builder()
             .interval(Duration::from_millis(2))
@@ -216,9 +227,9 @@ impl Driver {
             .overflow(Overflow::Block { timeout: LONG })
             .hibernate_after(Duration::from_millis(1))
             .retry(RetryPolicy::new().attempts(3).delay(Duration::from_millis(1)));
-        let buffer = match self {
-            Driver::Threads => builder.start(sink),
-            Driver::Tasks(runtime) => builder.runtime(runtime.handle().clone()).start_async(sink),
+        let buffer = match runtime {
+            None => builder.start(sink),
+            Some(runtime) => builder.runtime(runtime.handle().clone()).start_async(sink),
         };
         (buffer.expect("valid settings"), out)
     }
@@ -319,13 +330,13 @@ fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> Vec
     removed
 }
 
-/// Has all producers insert, somebody meddle, and the buffer shut down when the first producer is half
-/// way.
+/// Has all producers insert, somebody meddle, and the buffer come to its end when the first producer is
+/// half way.
 fn storm<V: Aggregate + Clone>(
     driver: &Driver,
     buffer: &Buffer<u64, V>,
     item: impl Fn(u64) -> V::Item + Copy + Sync + Send,
-    patience: Duration,
+    end: impl FnOnce() -> Vec<Undelivered<u64, V>>,
 ) -> Storm<V> {
     let (half_way, wait) = channel();
     thread::scope(|scope| {
@@ -336,7 +347,7 @@ fn storm<V: Aggregate + Clone>(
         let producers: Vec<_> = (0..PRODUCERS).map(produce).collect();
         let meddler = scope.spawn(|| meddle(driver, buffer));
         wait.recv().expect("a producer gets half way");
-        let returned = driver.shutdown(buffer, patience);
+        let returned = end();
         let accepted =
             producers.into_iter().flat_map(|producer| producer.join().expect("no panic")).collect();
         Storm { accepted, removed: meddler.join().expect("no panic"), returned }
@@ -358,7 +369,7 @@ macro_rules! each_driver {
 
             #[test]
             fn tasks() {
-                super::$scenario(super::Driver::tasks());
+                super::$scenario(super::Driver::Tasks(super::runtime()));
             }
         }
     )+};
@@ -372,7 +383,7 @@ each_driver! {
 
 fn sums_come_out_exactly(driver: Driver) {
     let (buffer, out) = driver.start::<Sum<i64>>();
-    let storm = storm(&driver, &buffer, |number| number as i64, LONG);
+    let storm = storm(&driver, &buffer, |number| number as i64, || driver.shutdown(&buffer, LONG));
     let stats = buffer.stats();
     assert!(driver.was_put_to_the_test(&stats), "{stats:?}");
     assert_eq!((stats.balance(), stats.pending, stats.in_flight), (0, 0, 0), "{stats:?}");
@@ -393,14 +404,40 @@ fn sums_come_out_exactly(driver: Driver) {
 
 fn nothing_is_lost_when_there_is_no_time(driver: Driver) {
     let (buffer, out) = driver.start::<Vec<u64>>();
-    let mut storm = storm(&driver, &buffer, |number| number, Duration::ZERO);
+    let storm = storm(&driver, &buffer, |number| number, || driver.shutdown(&buffer, Duration::ZERO));
+    account_for_all(&driver, buffer, &out, storm);
+}
+
+/// Others shut down at the same time, and wait for room and for flushes.
+#[test]
+fn nothing_is_lost_when_the_runtime_ends() {
+    let (driver, of_sink) = (Driver::Tasks(runtime()), runtime());
+    let (buffer, out) = driver.start_on::<Vec<u64>>(Some(&of_sink));
+    let end = || {
+        thread::scope(|scope| {
+            let returned = scope.spawn(|| driver.shutdown(&buffer, LONG));
+            drop(of_sink);
+            returned.join().expect("no panic")
+        })
+    };
+    let storm = storm(&driver, &buffer, |number| number, end);
+    account_for_all(&driver, buffer, &out, storm);
+}
+
+/// Everything that was accepted is somewhere; only what was in a callback may be returned as well.
+fn account_for_all(
+    driver: &Driver,
+    buffer: Buffer<u64, Vec<u64>>,
+    out: &Arc<Mutex<Out<Vec<u64>>>>,
+    mut storm: Storm<Vec<u64>>,
+) {
     // What `handle_error` still had and wants put back is handed back later.
     while buffer.stats().in_flight > 0 {
         storm.returned.extend(driver.shutdown(&buffer, Duration::ZERO));
     }
     // The last callbacks come back, and whoever holds the sink lets go of it.
     drop(buffer);
-    while Arc::strong_count(&out) > 1 {
+    while Arc::strong_count(out) > 1 {
         thread::yield_now();
     }
     let out = out.lock();
@@ -412,14 +449,15 @@ fn nothing_is_lost_when_there_is_no_time(driver: Driver) {
         .collect();
     let unique: BTreeSet<u64> = delivered.iter().copied().collect();
     assert_eq!(unique.len(), delivered.len(), "what is delivered is delivered once");
-    let returned = storm.returned.iter().flat_map(|left| left.data().iter().copied());
-    let all: BTreeSet<u64> = unique.into_iter().chain(returned).collect();
+    let returned: Vec<u64> = storm.returned.iter().flat_map(|left| left.data().iter().copied()).collect();
+    let all: BTreeSet<u64> = unique.into_iter().chain(returned.iter().copied()).collect();
+    assert_eq!(returned.iter().collect::<BTreeSet<_>>().len(), returned.len(), "nothing is returned twice");
     assert_eq!(all, storm.accepted.iter().map(|(_, number)| *number).collect());
 }
 
 fn a_list_reaches_the_sink_in_the_order_of_its_inserts(driver: Driver) {
     let (buffer, out) = driver.start::<Vec<u64>>();
-    let storm = storm(&driver, &buffer, |number| number, LONG);
+    let storm = storm(&driver, &buffer, |number| number, || driver.shutdown(&buffer, LONG));
     assert!(!storm.accepted.is_empty());
     let mut last: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     let out = out.lock();
