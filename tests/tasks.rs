@@ -7,6 +7,8 @@ mod cancelling;
 mod choices;
 #[path = "tasks/last_handles.rs"]
 mod last_handles;
+#[path = "tasks/manual_clock.rs"]
+mod manual_clock;
 #[path = "tasks/panics.rs"]
 mod panics;
 #[path = "tasks/paused_time.rs"]
