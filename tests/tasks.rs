@@ -17,3 +17,5 @@ mod paused_time;
 mod runtimes;
 #[path = "tasks/sink.rs"]
 mod sink;
+#[path = "tasks/wakers.rs"]
+mod wakers;

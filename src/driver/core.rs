@@ -240,13 +240,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Calls back the room that partitions have drawn and do not use. When the pool is tight there
     /// is none.
     fn recall_room(&self) {
-        let _recalling = self.recalling.lock();
-        if self.pool.is_tight() {
-            return;
-        }
-        self.pool.tighten();
-        for shard in self.shards() {
-            self.recall_from(&mut shard.lock());
+        {
+            let _recalling = self.recalling.lock();
+            if self.pool.is_tight() {
+                return;
+            }
+            self.pool.tighten();
+            for shard in self.shards() {
+                self.recall_from(&mut shard.lock());
+            }
         }
         self.room.wake_all();
     }
