@@ -84,12 +84,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.callbacks.observe(|observer| observer.overdue(&self.config.name, batch, running));
             step.overdue.push(sequence);
         }
-        match step.turn {
-            Some(Turn::Hibernated) => {
-                self.callbacks.observe(|observer| observer.hibernated(&self.config.name))
-            }
-            Some(Turn::Woke) => self.callbacks.observe(|observer| observer.woke(&self.config.name)),
-            None => {}
+        if let Some(turn) = step.turn {
+            self.tell_turn(turn);
         }
         if step.closed {
             self.finish_draining();
@@ -210,6 +206,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         step.rest = true;
         step.turn = Some(Turn::Hibernated);
         None
+    }
+
+    fn tell_turn(&self, turn: Turn) {
+        self.callbacks.observe(|observer| match turn {
+            Turn::Hibernated => observer.hibernated(&self.config.name),
+            Turn::Woke => observer.woke(&self.config.name),
+        });
     }
 
     /// A uniformly random number in 0..1, for backoff jitter.
