@@ -295,7 +295,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// The runtime on which an async sink runs. Default: the one in which
-    /// [`start_async`](Self::start_async) is called. Feature `tokio`.
+    /// [`start_async`](Self::start_async) is called. A blocking sink needs none. Feature `tokio`.
     #[cfg(feature = "tokio")]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.runtime = Some(runtime);

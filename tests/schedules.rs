@@ -20,6 +20,8 @@ mod data;
 mod life;
 #[path = "schedules/stage.rs"]
 mod stage;
+#[path = "schedules/twins.rs"]
+mod twins;
 #[path = "schedules/volume.rs"]
 mod volume;
 #[path = "schedules/wake.rs"]

@@ -5,6 +5,10 @@
 mod cancelling;
 #[path = "tasks/choices.rs"]
 mod choices;
+#[path = "tasks/last_handles.rs"]
+mod last_handles;
+#[path = "tasks/manual_clock.rs"]
+mod manual_clock;
 #[path = "tasks/panics.rs"]
 mod panics;
 #[path = "tasks/paused_time.rs"]
@@ -13,3 +17,5 @@ mod paused_time;
 mod runtimes;
 #[path = "tasks/sink.rs"]
 mod sink;
+#[path = "tasks/wakers.rs"]
+mod wakers;

@@ -37,7 +37,7 @@ impl Clock {
             Clock::Runtime(_runtime, epoch) => {
                 // A thread outside the runtime does not see that its time is paused.
                 #[cfg(feature = "test-util")]
-                let _inside = _runtime.enter();
+                let Some(_inside) = enter(_runtime) else { return epoch.into_std().elapsed() };
                 epoch.elapsed()
             }
             #[cfg(feature = "test-util")]
@@ -88,6 +88,14 @@ impl Clock {
             None => std::future::pending().await,
         }
     }
+}
+
+/// `None` on a thread at its end, which has destroyed what it knew of runtimes.
+#[cfg(all(feature = "test-util", feature = "tokio"))]
+fn enter(runtime: &tokio::runtime::Handle) -> Option<tokio::runtime::EnterGuard<'_>> {
+    let current = tokio::runtime::Handle::try_current();
+    let at_its_end = current.is_err_and(|error| error.is_thread_local_destroyed());
+    (!at_its_end).then(|| runtime.enter())
 }
 
 #[cfg(feature = "test-util")]

@@ -72,26 +72,32 @@ thread_local! {
     static CALLBACKS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Looks at the callbacks that the thread is inside of. `None` when the thread is at its end and has
+/// destroyed them: a handle may live in a thread-local of the user's and be dropped after that.
+fn callbacks<T>(look: impl FnOnce(&mut Vec<u64>) -> T) -> Option<T> {
+    CALLBACKS.try_with(|callbacks| look(&mut callbacks.borrow_mut())).ok()
+}
+
 /// While this lives, the thread is inside a callback of the buffer with that instance number.
 #[derive(Debug)]
 pub(crate) struct Inside(());
 
 pub(crate) fn enter(instance: u64) -> Inside {
-    CALLBACKS.with(|callbacks| callbacks.borrow_mut().push(instance));
+    callbacks(|callbacks| callbacks.push(instance));
     Inside(())
 }
 
 pub(crate) fn in_callback_of(instance: u64) -> bool {
-    CALLBACKS.with(|callbacks| callbacks.borrow().contains(&instance))
+    callbacks(|callbacks| callbacks.contains(&instance)).unwrap_or(false)
 }
 
 #[cfg(feature = "test-util")]
 pub(crate) fn in_any_callback() -> bool {
-    CALLBACKS.with(|callbacks| !callbacks.borrow().is_empty())
+    callbacks(|callbacks| !callbacks.is_empty()).unwrap_or(false)
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        CALLBACKS.with(|callbacks| callbacks.borrow_mut().pop());
+        callbacks(Vec::pop);
     }
 }

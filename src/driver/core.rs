@@ -31,7 +31,9 @@ use crate::undelivered::Undelivered;
 /// How long to wait before trying again what the system refused.
 const SECOND_TRY: Duration = Duration::from_millis(100);
 
-/// What keys must be able to do.
+/// What keys must be able to do. Their methods run under the locks of partitions. A panic of `Hash` or
+/// `Eq` inside an insert or a read goes to its caller; a key whose `Clone` panics while it is being
+/// flushed may stay in flight for good, and others of its batch with it.
 pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {}
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
@@ -344,13 +346,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Calls back the room that partitions have drawn and do not use. When the pool is tight there
     /// is none.
     fn recall_room(&self) {
-        let _recalling = self.recalling.lock();
-        if self.pool.is_tight() {
-            return;
-        }
-        self.pool.tighten();
-        for shard in self.shards() {
-            self.recall_from(&mut shard.lock());
+        {
+            let _recalling = self.recalling.lock();
+            if self.pool.is_tight() {
+                return;
+            }
+            self.pool.tighten();
+            for shard in self.shards() {
+                self.recall_from(&mut shard.lock());
+            }
         }
         self.room.wake_all();
     }

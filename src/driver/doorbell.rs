@@ -29,11 +29,7 @@ impl Doorbell {
     }
 
     pub(crate) fn ring(&self) {
-        let mut rung = self.rung.lock();
-        if !*rung {
-            *rung = true;
-            self.rung.notify();
-        }
+        self.rung.change(|rung| !std::mem::replace(rung, true));
     }
 
     /// Sees to it that the scheduler looks at the partitions at `tick` or before.

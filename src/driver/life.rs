@@ -54,9 +54,14 @@ impl Life {
         first
     }
 
+    /// Begins a phase, of which [`tell`](Self::tell) tells.
     pub(crate) fn enter(&self, phase: Phase) {
         let mut state = self.state.lock();
         state.phase = state.phase.max(phase);
+    }
+
+    /// Tells those who wait for a phase. Called without any lock.
+    pub(crate) fn tell(&self) {
         self.state.notify();
     }
 

@@ -43,8 +43,10 @@ impl Room {
     /// Room has appeared, or the buffer has closed, or the time has moved.
     pub(crate) fn wake_all(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            *self.turns.lock() += 1;
-            self.turns.notify();
+            self.turns.change(|turns| {
+                *turns += 1;
+                true
+            });
         }
     }
 }

@@ -13,6 +13,7 @@ use super::pulse::Pulse;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, Content};
+use crate::engine::shard::Need;
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
 
@@ -27,6 +28,8 @@ pub(crate) struct Step {
     pub(crate) next: Option<Tick>,
     /// Let the workers go.
     pub(crate) rest: bool,
+    /// Room was given back.
+    pub(crate) freed: bool,
     /// The buffer is closed: this was the last step.
     pub(crate) closed: bool,
     /// What observers are to be told when no lock is held any more.
@@ -72,18 +75,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         step.next =
             [step.next, next_flight, hibernate_at, drained_at.map(tick::ceil)].into_iter().flatten().min();
         drop(pulse);
+        if step.freed {
+            self.room.wake_all();
+        }
         for (sequence, running) in overdue {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
             let batch = self.batch_id(sequence);
             self.callbacks.observe(|observer| observer.overdue(&self.config.name, batch, running));
             step.overdue.push(sequence);
         }
-        match step.turn {
-            Some(Turn::Hibernated) => {
-                self.callbacks.observe(|observer| observer.hibernated(&self.config.name))
-            }
-            Some(Turn::Woke) => self.callbacks.observe(|observer| observer.woke(&self.config.name)),
-            None => {}
+        if let Some(turn) = step.turn {
+            self.tell_turn(turn);
         }
         if step.closed {
             self.finish_draining();
@@ -198,18 +200,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             return Some(rest_at);
         }
         self.shards().for_each(|shard| {
-            let unused = {
-                let mut shard = shard.lock();
-                shard.shrink();
-                self.recall_from(&mut shard)
-            };
-            self.wake_for(unused);
+            let mut shard = shard.lock();
+            shard.shrink();
+            step.freed |= self.recall_from(&mut shard) != Need::default();
         });
         pulse.taken = Vec::new();
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
         step.turn = Some(Turn::Hibernated);
         None
+    }
+
+    fn tell_turn(&self, turn: Turn) {
+        self.callbacks.observe(|observer| match turn {
+            Turn::Hibernated => observer.hibernated(&self.config.name),
+            Turn::Woke => observer.woke(&self.config.name),
+        });
     }
 
     /// A uniformly random number in 0..1, for backoff jitter.

@@ -21,6 +21,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.shards().for_each(|shard| shard.lock().close());
             // From here on nothing gets in, so that empty means empty.
             self.life.enter(Phase::Draining);
+            self.life.tell();
             self.room.wake_all();
             self.request_all(FlushReason::Shutdown, None);
             self.flights.lock().hurry();
@@ -36,7 +37,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if !self.put_aside(&mut settlement) {
             return;
         }
-        self.waiters.lock().drain(..).for_each(|waiter| waiter.close());
+        self.life.tell();
+        let waiters = std::mem::take(&mut *self.waiters.lock());
+        waiters.iter().for_each(|waiter| waiter.close());
         self.room.wake_all();
         self.doorbell.ring();
         if self.orphaned.load(Ordering::Relaxed) {

@@ -7,8 +7,8 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 
 /// A state that threads and tasks can wait on.
 ///
-/// Whoever changes the state does so under the lock and then [`notify`](Self::notify)s; whoever waits
-/// looks at it under the lock, after it has made sure of hearing the next call. So none is missed.
+/// Whoever [`change`](Self::change)s the state does so under the lock and then calls; whoever waits looks
+/// at it under the lock, after it has made sure of hearing the next call. So none is missed.
 #[derive(Debug)]
 pub(crate) struct Signal<T> {
     state: Mutex<T>,
@@ -31,7 +31,16 @@ impl<T> Signal<T> {
         self.state.lock()
     }
 
-    /// Has everybody who waits look at the state.
+    /// Changes the state. If `change` says that this is news, everybody who waits looks at it.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut T) -> bool) {
+        let news = change(&mut self.lock());
+        if news {
+            self.notify();
+        }
+    }
+
+    /// Has everybody who waits look at the state. To be called without any lock: a task's waker is
+    /// somebody else's code, and may even drop the call that waits.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();
         #[cfg(feature = "tokio")]
@@ -41,8 +50,7 @@ impl<T> Signal<T> {
     /// Has everybody who waits look at the clock again, though nothing has changed.
     #[cfg(feature = "test-util")]
     pub(crate) fn nudge(&self) {
-        drop(self.lock());
-        self.notify();
+        self.change(|_| true);
     }
 
     /// Blocks the thread until `look` finds something in the state; `None` if `deadline` comes first.

@@ -43,20 +43,21 @@ impl WaiterRef {
 
     /// One of them is settled; keeps the first failure.
     pub(crate) fn reach(&self, failure: Option<&FlushFailure>) {
-        let mut state = self.0.state.lock();
-        state.outstanding = state.outstanding.saturating_sub(1);
-        if state.failure.is_none() {
-            state.failure = failure.cloned();
-        }
-        if state.outstanding == 0 {
-            self.0.state.notify();
-        }
+        self.0.state.change(|state| {
+            state.outstanding = state.outstanding.saturating_sub(1);
+            if state.failure.is_none() {
+                state.failure = failure.cloned();
+            }
+            state.outstanding == 0
+        });
     }
 
     /// The rest will never be settled.
     pub(crate) fn close(&self) {
-        self.0.state.lock().closed = true;
-        self.0.state.notify();
+        self.0.state.change(|state| {
+            state.closed = true;
+            true
+        });
     }
 
     /// Has it look at the clock again.

@@ -99,6 +99,10 @@ impl Log {
         self.wait(|record| record.applied.values().map(Vec::len).sum::<usize>() >= inserts);
     }
 
+    pub(crate) fn attempts(&self) -> u32 {
+        self.record.lock().unwrap().attempts
+    }
+
     pub(crate) fn wait_for_attempts(&self, attempts: u32) {
         self.wait(|record| record.attempts >= attempts);
     }

@@ -133,17 +133,25 @@ impl AsyncDataBuffer<&'static str, Vec<u32>> for Sink {
     }
 }
 
-/// Hears of what stays undelivered: keys and inserts; and how often a key was given up.
+/// Hears of what stays undelivered: keys and inserts; and how often a key was given up or flushed.
 #[derive(Clone, Default)]
-pub(crate) struct Left(pub(crate) Arc<Mutex<Vec<(usize, u64)>>>, Arc<AtomicUsize>);
+pub(crate) struct Left(pub(crate) Arc<Mutex<Vec<(usize, u64)>>>, Arc<AtomicUsize>, Arc<AtomicUsize>);
 
 impl Left {
     pub(crate) fn given_up(&self) -> usize {
         self.1.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn flushed(&self) -> usize {
+        self.2.load(Ordering::SeqCst)
+    }
 }
 
 impl Observer for Left {
+    fn flush_succeeded(&self, event: &write_behind::FlushEvent<'_>, _: Duration) {
+        self.2.fetch_add(event.keys, Ordering::SeqCst);
+    }
+
     fn gave_up(&self, _: &str, _: u64, _: u32, _: &write_behind::FlushFailure) {
         self.1.fetch_add(1, Ordering::SeqCst);
     }
