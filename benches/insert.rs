@@ -1,17 +1,18 @@
 //! What one insert into a `SummingBuffer` costs where the key has data already, beside what one
 //! would write by hand: 64 parking_lot mutexes over hashbrown tables, hashed once.
 //!
-//! Both do the same work in the same run: `total += 1` for the same sequence of `u64` keys, on one
+//! All do the same work in the same run: `total += 1` for the same sequence of `u64` keys, on one
 //! hot key, 1 000 keys and a million (uniform), from one and from two threads. Every key is in the
 //! table before measuring starts and the interval is so long that nothing is flushed meanwhile.
 //! Criterion reports the time of one round of [`ROUND`] inserts per thread; a round is long enough
 //! to visit most of a million keys, so that the caches see all of them. Criterion measures one after
-//! the other; because a shared machine does not keep its speed that long, a table of ratios follows in
-//! which the two take turns round by round, and another of `insert_many` beside as many single inserts.
+//! the other; because a shared machine does not keep its speed that long, tables of ratios follow in
+//! which two take turns round by round: ours beside the hand-written one, a buffer with an async sink
+//! beside one with a blocking sink, and `insert_many` beside as many single inserts.
 
 use std::hash::BuildHasher;
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -21,7 +22,8 @@ use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use write_behind::{Buffer, DataBuffer, RandomState, Sum, SummingBuffer};
+use tokio::runtime::Runtime;
+use write_behind::{AsyncDataBuffer, Buffer, Builder, DataBuffer, RandomState, Sum, SummingBuffer};
 
 /// Inserts per thread and round.
 const ROUND: usize = 1_000_000;
@@ -76,11 +78,30 @@ impl DataBuffer<u64, Sum<i64>> for Nowhere {
 
 struct WriteBehind(SummingBuffer<u64, i64>);
 
+impl AsyncDataBuffer<u64, Sum<i64>> for Nowhere {
+    type Error = std::convert::Infallible;
+
+    async fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
 impl WriteBehind {
     fn new() -> Self {
-        let builder = Buffer::builder().interval(Duration::from_secs(24 * 60 * 60)).max_keys(2_000_000);
-        WriteBehind(builder.start(Nowhere).expect("the settings are valid"))
+        WriteBehind(builder().start(Nowhere).expect("the settings are valid"))
     }
+
+    /// On a runtime that nothing else uses.
+    fn with_async_sink() -> Self {
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime starts"));
+        let builder = builder().runtime(runtime.handle().clone());
+        WriteBehind(builder.start_async(Nowhere).expect("the settings are valid"))
+    }
+}
+
+fn builder() -> Builder<u64, Sum<i64>> {
+    Buffer::builder().interval(Duration::from_secs(24 * 60 * 60)).max_keys(2_000_000)
 }
 
 impl Counters for WriteBehind {
@@ -111,14 +132,19 @@ fn time(counters: &dyn Counters, keys: &[Vec<u64>], rounds: u64) -> Duration {
     })
 }
 
-/// Both peers with every key of the set in place, the hand-written one first.
-fn peers(different: u64) -> [(&'static str, Box<dyn Counters>); 2] {
-    let peers: [(_, Box<dyn Counters>); 2] =
-        [("hand_written", Box::new(HandWritten::new())), ("write_behind", Box::new(WriteBehind::new()))];
-    for (_, counters) in &peers {
+type Peer = (&'static str, fn() -> Box<dyn Counters>);
+
+const HAND_WRITTEN: Peer = ("hand_written", || Box::new(HandWritten::new()));
+const BLOCKING: Peer = ("write_behind", || Box::new(WriteBehind::new()));
+const ASYNC: Peer = ("async_sink", || Box::new(WriteBehind::with_async_sink()));
+
+/// Peers with every key of the set in place.
+fn ready<const N: usize>(peers: [Peer; N], different: u64) -> [(&'static str, Box<dyn Counters>); N] {
+    peers.map(|(name, make)| {
+        let counters = make();
         (0..different).for_each(|key| counters.add(key, 1));
-    }
-    peers
+        (name, counters)
+    })
 }
 
 /// A round of keys for each thread.
@@ -132,7 +158,7 @@ fn rounds_of_keys(different: u64, threads: usize) -> Vec<Vec<u64>> {
 
 fn insert_existing_key(criterion: &mut Criterion) {
     for (name, different) in KEY_SETS {
-        let peers = peers(different);
+        let peers = ready([HAND_WRITTEN, BLOCKING, ASYNC], different);
         for threads in THREADS {
             let keys = rounds_of_keys(different, threads);
             let mut group = criterion.benchmark_group(format!("insert_existing/{name}"));
@@ -148,27 +174,25 @@ fn insert_existing_key(criterion: &mut Criterion) {
     }
 }
 
-/// The peers take turns, and turns in being first; prints each one's median per insert, and the median of the ratios of the
-/// rounds that stand next to each other.
-fn print_ratios() {
-    println!("{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "threads", "hand-written", "write-behind", "ratio");
+/// Two peers take turns, and turns in being first; prints each one's median per insert, and the median
+/// of the ratios of the rounds that stand next to each other.
+fn print_ratios(base: Peer, other: Peer) {
+    println!("\n{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "threads", base.0, other.0, "ratio");
     for (name, different) in KEY_SETS {
-        let [(_, hand_written), (_, write_behind)] = peers(different);
+        let [(_, base), (_, other)] = ready([base, other], different);
         for threads in THREADS {
             let keys = rounds_of_keys(different, threads);
-            let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut bases, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
             for turn in 0..TURNS {
                 let once = |counters: &dyn Counters| time(counters, &keys, 1).as_secs_f64();
-                let buffered_first = (turn % 2 == 0).then(|| once(write_behind.as_ref()));
-                let by_hand = once(hand_written.as_ref());
-                let buffered = buffered_first.unwrap_or_else(|| once(write_behind.as_ref()));
-                theirs.push(by_hand);
-                ours.push(buffered);
-                ratios.push(buffered / by_hand);
+                let other_first = (turn % 2 == 0).then(|| once(other.as_ref()));
+                bases.push(once(base.as_ref()));
+                others.push(other_first.unwrap_or_else(|| once(other.as_ref())));
+                ratios.push(others[turn] / bases[turn]);
             }
             let nanos = |times: &mut Vec<f64>| median(times) * 1e9 / ROUND as f64;
-            let (by_hand, buffered, ratio) = (nanos(&mut theirs), nanos(&mut ours), median(&mut ratios));
-            println!("{name:<10} {threads:>7} {by_hand:>10.1} ns {buffered:>10.1} ns {ratio:>7.2}");
+            let (base, other, ratio) = (nanos(&mut bases), nanos(&mut others), median(&mut ratios));
+            println!("{name:<10} {threads:>7} {base:>10.1} ns {other:>10.1} ns {ratio:>7.2}");
         }
     }
 }
@@ -227,7 +251,8 @@ fn main() {
     insert_existing_key(&mut criterion);
     criterion.final_summary();
     if std::env::args().any(|argument| argument == "--bench") {
-        print_ratios();
+        print_ratios(HAND_WRITTEN, BLOCKING);
+        print_ratios(BLOCKING, ASYNC);
         print_batches();
     }
 }
