@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
 /// Counts things over HTTP: increments are added up in memory and written to a database once per
 /// key and interval, each exactly once.
@@ -21,7 +22,10 @@ pub(crate) struct Args {
     pub(crate) database: Database,
 
     /// How long an increment may stay in memory before it is written
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
+    #[arg(
+        long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s",
+        value_parser = positive_duration
+    )]
     pub(crate) interval: Duration,
 
     /// Up to this much is added to the interval at random, key by key
@@ -39,6 +43,16 @@ pub(crate) struct Args {
     /// Write a key at once when it has collected this many increments
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) flush_at: Option<u32>,
+
+    /// Write everything at once when so many increments are waiting, of all keys together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_updates: Option<u64>,
+
+    /// Load all totals at the start and answer reads from memory, exactly and also while the database
+    /// is away. For the only process that writes to the database: what others write is not seen until
+    /// the next start. Takes about 100 bytes and the key for each counter there is
+    #[arg(long)]
+    pub(crate) hydrate: bool,
 
     /// How long one attempt to write may take. Then it is cancelled and made again; what both
     /// write counts once
@@ -58,6 +72,18 @@ pub(crate) struct Args {
     /// dead-letter file
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
+}
+
+impl Args {
+    /// Ends the process with the reason if the options make no sense.
+    pub(crate) fn read() -> Self {
+        let args = Args::parse();
+        if args.hydrate && args.mode != Mode::Buffered {
+            let problem = "--hydrate goes with --mode buffered only: the other modes do not write behind";
+            Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        }
+        args
+    }
 }
 
 const AFTER_HELP: &str = "\

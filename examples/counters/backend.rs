@@ -9,11 +9,14 @@ use write_behind::{BatchId, FlushEvent, FlushFailure, Observer};
 
 use crate::dead_letters::DeadLetters;
 use crate::store::{LedgerId, Store, StoreError, Writer};
+use crate::totals::Totals;
 
 pub(crate) struct Backend {
     pub(crate) store: Box<dyn Store>,
     pub(crate) letters: Arc<DeadLetters>,
     pub(crate) writer: Writer,
+    /// With `--hydrate`.
+    pub(crate) totals: Option<Totals>,
     /// Guards the last write's error, for `/healthz`.
     trouble: Mutex<Option<String>>,
     flushes_begun: AtomicU64,
@@ -21,8 +24,14 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
-        let flushes_begun = AtomicU64::new(0);
-        Backend { store, letters: Arc::new(letters), writer, trouble: Mutex::new(None), flushes_begun }
+        let (trouble, flushes_begun) = (Mutex::new(None), AtomicU64::new(0));
+        Backend { store, letters: Arc::new(letters), writer, totals: None, trouble, flushes_begun }
+    }
+
+    /// Loads all totals, so that reads are answered from memory.
+    pub(crate) async fn hydrate(&mut self) -> Result<(), StoreError> {
+        self.totals = Some(Totals::new(self.store.load().await?));
+        Ok(())
     }
 
     /// A writer that nobody was before. The standard library's hasher is seeded by the system.

@@ -21,6 +21,12 @@ pub(crate) struct Counter {
     total: i128,
 }
 
+impl Counter {
+    pub(crate) fn new(key: &str, persisted: i64, pending: i128) -> Self {
+        Counter { key: key.to_owned(), persisted, pending, total: i128::from(persisted) + pending }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum ReadError {
     Store(StoreError),
@@ -57,15 +63,14 @@ pub(crate) async fn read(
         if reading.value.is_none() && seen.is_empty() {
             return Ok(None);
         }
-        let persisted = reading.value.unwrap_or(0);
         let pending = in_memory(&seen, reading.applied);
-        let total = i128::from(persisted) + pending;
-        return Ok(Some(Counter { key: key.to_owned(), persisted, pending, total }));
+        return Ok(Some(Counter::new(key, reading.value.unwrap_or(0), pending)));
     }
     Err(ReadError::Restless)
 }
 
-fn in_memory(seen: &Peek<Sum<i64>>, in_flight_is_applied: bool) -> i128 {
+/// What is in the buffer and not in the database.
+pub(crate) fn in_memory(seen: &Peek<Sum<i64>>, in_flight_is_applied: bool) -> i128 {
     let in_flight = seen.in_flight.filter(|_| !in_flight_is_applied).map(|(sum, _)| sum);
     seen.pending.iter().chain(&in_flight).map(|sum| i128::from(sum.0)).sum()
 }

@@ -63,6 +63,16 @@ impl Problem {
     }
 }
 
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let error = match error {
+            ReadError::Store(error) => error.to_string(),
+            ReadError::Restless => "the counter moves too fast".to_owned(),
+        };
+        Problem::unavailable(error, Duration::from_secs(1))
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(json!({ "error": self.error }))).into_response();
@@ -123,11 +133,10 @@ async fn counter(
     if key.contains('\0') {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
     }
-    let read = exact_read::read(&service.buffer, &service.backend, &key).await;
-    let counter = read.map_err(|error| match error {
-        ReadError::Store(error) => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
-        ReadError::Restless => Problem::unavailable("the counter moves too fast", Duration::from_secs(1)),
-    })?;
+    let counter = match &service.backend.totals {
+        Some(totals) => totals.read(&service.buffer, &key),
+        None => exact_read::read(&service.buffer, &service.backend, &key).await?,
+    };
     let never_seen = || Problem::new(StatusCode::NOT_FOUND, format!("{key:?} has never been counted"));
     counter.map(Json).ok_or_else(never_seen)
 }

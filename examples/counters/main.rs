@@ -16,6 +16,7 @@ mod replay;
 mod sink;
 mod sqlite;
 mod store;
+mod totals;
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -23,7 +24,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ use crate::store::{Store, StoreError};
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -101,7 +101,11 @@ async fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
     }
     // After the replay: what it asks the ledger about must not be forgotten before.
     store.register(writer).await.map_err(cannot)?;
-    Ok(Backend::new(store, letters, writer))
+    let mut backend = Backend::new(store, letters, writer);
+    if args.hydrate {
+        backend.hydrate().await.map_err(cannot)?;
+    }
+    Ok(backend)
 }
 
 fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<String, i64>, BuildError> {
@@ -126,6 +130,9 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
         .observer(Cancellations(Arc::clone(backend)));
     if let Some(inserts) = args.flush_at {
         builder = builder.flush_at(inserts);
+    }
+    if let Some(updates) = args.max_updates {
+        builder = builder.flush_all_at(updates);
     }
     builder.start_async(Sink::new(Arc::clone(backend)))
 }

@@ -1,5 +1,6 @@
 //! Counters and their ledger in Postgres.
 
+mod load;
 mod pool;
 mod replay;
 
@@ -174,6 +175,10 @@ impl Store for PostgresStore {
                 Ok(Reading { value: row.get(0), applied: row.get(1) })
             })
             .await
+    }
+
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        self.pool.lend(async |client: &mut ClientWrapper| load::load(client).await).await
     }
 
     async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError> {

@@ -25,6 +25,29 @@ impl Sink {
         Sink { backend, pruned_below: AtomicI64::new(0) }
     }
 
+    /// Succeeds when the batch is in the database, by this attempt or an earlier one.
+    async fn write(&self, batch: &Batch) -> Result<(), FlushError<StoreError>> {
+        self.backend.begin_flush();
+        let id = self.backend.ledger_id(batch.id());
+        let mut deltas = Deltas::default();
+        for entry in batch.sorted() {
+            deltas.keys.push(entry.key());
+            deltas.values.push(entry.data().0);
+        }
+        let applied = self.backend.store.apply(id, &deltas).await;
+        let result = match applied {
+            Ok(Fate::Applied) => Ok(()),
+            // Made void by an earlier attempt whose answer was lost.
+            Ok(Fate::Void) => Err(StoreError::Data(format!("batch {id} has been made void"))),
+            Err(error) => Err(error),
+        };
+        self.backend.note(&result);
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(batch, id, error).await,
+        }
+    }
+
     /// Decides what the buffer may do with a batch whose attempt failed.
     ///
     /// As long as it is sent again under the same id nothing can go wrong. Before its keys go on
@@ -74,28 +97,12 @@ impl AsyncDataBuffer<String, Sum<i64>> for Sink {
     }
 
     async fn handle_flush_batch(&self, batch: &Batch) -> Result<(), FlushError<StoreError>> {
-        self.backend.begin_flush();
-        let id = self.backend.ledger_id(batch.id());
-        let mut deltas = Deltas::default();
-        for entry in batch.sorted() {
-            deltas.keys.push(entry.key());
-            deltas.values.push(entry.data().0);
+        self.write(batch).await?;
+        if let Some(totals) = &self.backend.totals {
+            totals.apply(batch);
         }
-        let applied = self.backend.store.apply(id, &deltas).await;
-        let result = match applied {
-            Ok(Fate::Applied) => Ok(()),
-            // Made void by an earlier attempt whose answer was lost.
-            Ok(Fate::Void) => Err(StoreError::Data(format!("batch {id} has been made void"))),
-            Err(error) => Err(error),
-        };
-        self.backend.note(&result);
-        match result {
-            Ok(()) => {
-                self.prune(batch.settled_below() as i64).await;
-                Ok(())
-            }
-            Err(error) => self.refuse(batch, id, error).await,
-        }
+        self.prune(batch.settled_below() as i64).await;
+        Ok(())
     }
 
     async fn handle_error(&self, failed: FailedFlush<String, Sum<i64>>) -> Verdict<Sum<i64>> {

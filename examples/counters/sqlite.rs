@@ -107,6 +107,15 @@ impl Store for SqliteStore {
         self.file.read(work).await
     }
 
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let work = |connection: &rusqlite::Connection| {
+            let mut statement = connection.prepare("select key, coalesce(value, 0) from counters")?;
+            let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        self.file.read(work).await
+    }
+
     async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError> {
         let key = key.to_owned();
         let work = move |step: &rusqlite::Transaction<'_>| {

@@ -130,6 +130,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Reads a counter and whether `batch` is part of what it says, at one instant.
     async fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError>;
 
+    /// Reads all counters. What a process wrote that has been killed since is part of it; waits for that
+    /// where the database may still be at it.
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError>;
+
     /// Reads a counter, adds in here, and writes it: what a service without a buffer does.
     async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError>;
 

@@ -47,6 +47,9 @@ fn bad_options_are_refused_with_the_reason() {
         ("--max-keys", "0", "1.."),
         ("--max-keys", "many", "invalid digit"),
         ("--flush-at", "0", "1.."),
+        ("--max-updates", "0", "1.."),
+        ("--max-updates", "1k", "invalid digit"),
+        ("--polling-time", "0s", "must be more than zero"),
         ("--flush-timeout", "0s", "must be more than zero"),
         ("--mode", "slow", "buffered, sync, noop"),
         ("--shutdown-within", "soon", "such as 300ms or 5s"),
@@ -60,6 +63,21 @@ fn bad_options_are_refused_with_the_reason() {
 }
 
 #[test]
+fn options_that_contradict_each_other_are_refused_with_the_reason() {
+    let home = Home::new();
+    for (options, reason) in [
+        (vec!["--interval", "1s", "--polling-time", "2s"], "'--interval <DURATION>' cannot be used multiple"),
+        (vec!["--hydrate", "--mode", "sync"], "--hydrate goes with --mode buffered only"),
+        (vec!["--hydrate", "--mode", "noop"], "--hydrate goes with --mode buffered only"),
+    ] {
+        let (code, text) = run(&home, &options);
+        assert_eq!(code, Some(2), "{options:?}: {text}");
+        assert!(text.contains(reason), "{options:?}: {text}");
+    }
+    assert!(!home.path("counters.sqlite").exists(), "nothing is touched");
+}
+
+#[test]
 fn help_names_every_option_and_exit_status() {
     let (code, text) = run(&Home::new(), &["--help"]);
     assert_eq!(code, Some(0));
@@ -67,10 +85,13 @@ fn help_names_every_option_and_exit_status() {
         "--listen",
         "--database",
         "--interval",
+        "--polling-time",
         "--jitter",
         "--partitions",
         "--max-keys",
         "--flush-at",
+        "--max-updates",
+        "--hydrate",
         "--flush-timeout",
         "--mode",
         "buffered",
