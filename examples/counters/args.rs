@@ -16,9 +16,13 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
-    /// start; may go away later
-    #[arg(long, value_name = "URL", default_value = "sqlite:counters.sqlite", value_parser = database)]
-    pub(crate) database: Database,
+    /// start; may go away later [default: sqlite:counters.sqlite]
+    #[arg(long, value_name = "URL", value_parser = database)]
+    pub(crate) database: Option<Database>,
+
+    /// How what was added up is written
+    #[arg(long, value_enum, default_value_t = SinkKind::Upsert)]
+    pub(crate) sink: SinkKind,
 
     /// How long an increment may stay in memory before it is written
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
@@ -58,6 +62,10 @@ pub(crate) struct Args {
     /// dead-letter file
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
+
+    /// For tests: writes each batch twice in a row
+    #[arg(long, hide = true)]
+    pub(crate) send_twice: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -78,10 +86,25 @@ pub(crate) enum Mode {
     Noop,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkKind {
+    /// Added to the totals in the database, at once
+    Upsert,
+    /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
+    /// exact all the while
+    LogTable,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
     Sqlite(PathBuf),
     Postgres(Box<tokio_postgres::Config>),
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database::Sqlite("counters.sqlite".into())
+    }
 }
 
 fn database(text: &str) -> Result<Database, String> {

@@ -8,12 +8,14 @@ use std::time::Duration;
 use write_behind::{BatchId, FlushEvent, FlushFailure, Observer};
 
 use crate::dead_letters::DeadLetters;
+use crate::folding::Folding;
 use crate::store::{LedgerId, Store, StoreError, Writer};
 
 pub(crate) struct Backend {
     pub(crate) store: Box<dyn Store>,
     pub(crate) letters: Arc<DeadLetters>,
     pub(crate) writer: Writer,
+    pub(crate) folding: Folding,
     /// Guards the last write's error, for `/healthz`.
     trouble: Mutex<Option<String>>,
     flushes_begun: AtomicU64,
@@ -22,7 +24,8 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
         let flushes_begun = AtomicU64::new(0);
-        Backend { store, letters: Arc::new(letters), writer, trouble: Mutex::new(None), flushes_begun }
+        let (letters, folding, trouble) = (Arc::new(letters), Folding::default(), Mutex::new(None));
+        Backend { store, letters, writer, folding, trouble, flushes_begun }
     }
 
     /// A writer that nobody was before. The standard library's hasher is seeded by the system.
@@ -68,7 +71,8 @@ impl Backend {
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| self.folding.trouble())
     }
 }
 

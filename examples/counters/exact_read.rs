@@ -15,7 +15,7 @@ const ATTEMPTS: usize = 100;
 pub(crate) struct Counter {
     key: String,
     /// What is in the database.
-    persisted: i64,
+    persisted: i128,
     /// What is in memory, in flight included.
     pending: i128,
     total: i128,
@@ -59,7 +59,7 @@ pub(crate) async fn read(
         }
         let persisted = reading.value.unwrap_or(0);
         let pending = in_memory(&seen, reading.applied);
-        let total = i128::from(persisted) + pending;
+        let total = persisted + pending;
         return Ok(Some(Counter { key: key.to_owned(), persisted, pending, total }));
     }
     Err(ReadError::Restless)

@@ -13,6 +13,7 @@ mod exactly_once;
 mod hanging;
 mod http;
 mod load;
+mod log_table;
 mod outage;
 mod postgres_server;
 mod proxy;
