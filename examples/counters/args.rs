@@ -20,6 +20,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", value_parser = database)]
     pub(crate) database: Option<Database>,
 
+    /// Where counters are kept with --sink redis [default: redis://127.0.0.1:6379]
+    #[arg(long, value_name = "URL", value_parser = redis_client)]
+    pub(crate) redis: Option<redis::Client>,
+
     /// How what was added up is written
     #[arg(long, value_enum, default_value_t = SinkKind::Upsert)]
     pub(crate) sink: SinkKind,
@@ -93,6 +97,9 @@ pub(crate) enum SinkKind {
     /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
     /// exact all the while
     LogTable,
+    /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
+    /// appendonly yes and appendfsync always
+    Redis,
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +126,11 @@ fn database(text: &str) -> Result<Database, String> {
     }
     let config = text.parse().map_err(|error| describe("not a valid Postgres address", &error))?;
     Ok(Database::Postgres(Box::new(config)))
+}
+
+/// Does not connect yet.
+pub(crate) fn redis_client(url: &str) -> Result<redis::Client, String> {
+    redis::Client::open(url).map_err(|error| describe("not a valid Redis address", &error))
 }
 
 /// An error and its causes in one line: the client's own text often leaves the cause out.

@@ -13,6 +13,7 @@ mod folding;
 mod http;
 mod increment;
 mod postgres;
+mod redis;
 mod replay;
 mod sink;
 mod sqlite;

@@ -50,6 +50,8 @@ fn bad_options_are_refused_with_the_reason() {
         ("--flush-timeout", "0s", "must be more than zero"),
         ("--mode", "slow", "buffered, sync, noop"),
         ("--sink", "drain", "upsert, log-table"),
+        ("--redis", "http://localhost", "not a valid Redis address"),
+        ("--redis", "redis://localhost", "--redis goes with --sink redis only"),
         ("--sink", "log-table", "--sink log-table needs --database postgres://"),
         ("--shutdown-within", "soon", "such as 300ms or 5s"),
         ("--dead-letter", "/nowhere/letters", "/nowhere/letters"),
@@ -59,6 +61,9 @@ fn bad_options_are_refused_with_the_reason() {
         assert_eq!(code, Some(2), "{option} {value}: {text}");
         assert!(text.contains(reason), "{option} {value}: {text}");
     }
+    let (code, text) = run(&home, &["--sink", "redis", "--database", "sqlite:x"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("there is no --database then"), "{text}");
 }
 
 #[test]
@@ -81,6 +86,8 @@ fn help_names_every_option_and_exit_status() {
         "--sink",
         "upsert",
         "log-table",
+        "redis",
+        "--redis",
         "--dead-letter",
         "--shutdown-within",
         "Exit status",
