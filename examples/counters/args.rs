@@ -17,9 +17,17 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
-    /// start; may go away later
-    #[arg(long, value_name = "URL", default_value = "sqlite:counters.sqlite", value_parser = database)]
-    pub(crate) database: Database,
+    /// start; may go away later [default: sqlite:counters.sqlite]
+    #[arg(long, value_name = "URL", value_parser = database)]
+    pub(crate) database: Option<Database>,
+
+    /// Where counters are kept with --sink redis [default: redis://127.0.0.1:6379]
+    #[arg(long, value_name = "URL", value_parser = redis_client)]
+    pub(crate) redis: Option<redis::Client>,
+
+    /// How what was added up is written
+    #[arg(long, value_enum, default_value_t = SinkKind::Upsert)]
+    pub(crate) sink: SinkKind,
 
     /// How long an increment may stay in memory before it is written
     #[arg(
@@ -72,6 +80,10 @@ pub(crate) struct Args {
     /// dead-letter file
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
+
+    /// For tests: writes each batch twice in a row
+    #[arg(long, hide = true)]
+    pub(crate) send_twice: bool,
 }
 
 impl Args {
@@ -104,10 +116,28 @@ pub(crate) enum Mode {
     Noop,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkKind {
+    /// Added to the totals in the database, at once
+    Upsert,
+    /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
+    /// exact all the while
+    LogTable,
+    /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
+    /// appendonly yes and appendfsync always
+    Redis,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
     Sqlite(PathBuf),
     Postgres(Box<tokio_postgres::Config>),
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database::Sqlite("counters.sqlite".into())
+    }
 }
 
 fn database(text: &str) -> Result<Database, String> {
@@ -122,6 +152,11 @@ fn database(text: &str) -> Result<Database, String> {
     }
     let config = text.parse().map_err(|error| describe("not a valid Postgres address", &error))?;
     Ok(Database::Postgres(Box::new(config)))
+}
+
+/// Does not connect yet.
+pub(crate) fn redis_client(url: &str) -> Result<redis::Client, String> {
+    redis::Client::open(url).map_err(|error| describe("not a valid Redis address", &error))
 }
 
 /// An error and its causes in one line: the client's own text often leaves the cause out.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use write_behind::{BatchId, FlushEvent, FlushFailure, Observer};
 
 use crate::dead_letters::DeadLetters;
+use crate::folding::Folding;
 use crate::store::{LedgerId, Store, StoreError, Writer};
 use crate::totals::Totals;
 
@@ -17,6 +18,7 @@ pub(crate) struct Backend {
     pub(crate) writer: Writer,
     /// With `--hydrate`.
     pub(crate) totals: Option<Totals>,
+    pub(crate) folding: Folding,
     /// Guards the last write's error, for `/healthz`.
     trouble: Mutex<Option<String>>,
     flushes_begun: AtomicU64,
@@ -24,8 +26,9 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
-        let (trouble, flushes_begun) = (Mutex::new(None), AtomicU64::new(0));
-        Backend { store, letters: Arc::new(letters), writer, totals: None, trouble, flushes_begun }
+        let (flushes_begun, trouble) = (AtomicU64::new(0), Mutex::new(None));
+        let (letters, folding) = (Arc::new(letters), Folding::default());
+        Backend { store, letters, writer, totals: None, folding, trouble, flushes_begun }
     }
 
     /// Loads all totals, so that reads are answered from memory.
@@ -77,7 +80,8 @@ impl Backend {
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| self.folding.trouble())
     }
 }
 

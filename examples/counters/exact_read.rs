@@ -15,15 +15,15 @@ const ATTEMPTS: usize = 100;
 pub(crate) struct Counter {
     key: String,
     /// What is in the database.
-    persisted: i64,
+    persisted: i128,
     /// What is in memory, in flight included.
     pending: i128,
     total: i128,
 }
 
 impl Counter {
-    pub(crate) fn new(key: &str, persisted: i64, pending: i128) -> Self {
-        Counter { key: key.to_owned(), persisted, pending, total: i128::from(persisted) + pending }
+    pub(crate) fn new(key: &str, persisted: i128, pending: i128) -> Self {
+        Counter { key: key.to_owned(), persisted, pending, total: persisted + pending }
     }
 }
 

@@ -9,13 +9,16 @@ mod backend;
 mod dead_letters;
 mod drain;
 mod exact_read;
+mod folding;
 mod http;
 mod increment;
 mod postgres;
+mod redis;
 mod replay;
 mod sink;
 mod sqlite;
 mod store;
+mod target;
 mod totals;
 
 use std::error::Error;
@@ -29,14 +32,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
 
-use crate::args::{Args, Database};
+use crate::args::Args;
 use crate::backend::{Backend, Cancellations};
 use crate::dead_letters::DeadLetters;
 use crate::http::Service;
-use crate::postgres::PostgresStore;
 use crate::sink::Sink;
-use crate::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
+use crate::target::Target;
 
 /// How many threads may wait for SQLite and for files at once.
 const BLOCKING_THREADS: usize = 16;
@@ -65,10 +67,11 @@ fn main() -> ExitCode {
 
 /// Runs until a signal comes. Says whether everything is stored.
 async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let target = Target::choose(args)?;
     // Before anything is changed.
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let backend = Arc::new(open(args).await?);
+    let backend = Arc::new(open(args, target).await?);
     let buffer = start_buffer(args, &backend)?;
     let service = Service {
         mode: args.mode,
@@ -76,17 +79,16 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         buffer: buffer.clone(),
         backend: Arc::clone(&backend),
     };
+    let folded = Arc::clone(&backend);
+    tokio::spawn(async move { folding::run(&folded).await });
     let deadline = serve(listener, service, args.shutdown_within).await?;
     Ok(drain::drain(&buffer, &backend, deadline).await)
 }
 
 /// Opens database and dead-letter file, and replays the latter. Blocks: nobody is served yet.
-async fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
+async fn open(args: &Args, target: Target) -> Result<Backend, Box<dyn Error>> {
     let cannot = |error: StoreError| format!("the database cannot be used: {error}");
-    let store: Box<dyn Store> = match &args.database {
-        Database::Sqlite(path) => Box::new(SqliteStore::open(path).map_err(cannot)?),
-        Database::Postgres(config) => Box::new(PostgresStore::open(*config.clone()).await.map_err(cannot)?),
-    };
+    let store = target.open().await.map_err(cannot)?;
     let writer = Backend::new_writer();
     let path = args.dead_letter.display();
     let cannot_use = |error| format!("the dead-letter file {path} cannot be used: {error}");
@@ -134,7 +136,7 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at(updates);
     }
-    builder.start_async(Sink::new(Arc::clone(backend)))
+    builder.start_async(Sink::new(Arc::clone(backend), args.send_twice))
 }
 
 /// Serves until a signal comes, and says by when all must be over.

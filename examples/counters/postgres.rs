@@ -1,8 +1,11 @@
 //! Counters and their ledger in Postgres.
 
 mod load;
+mod log_table;
 mod pool;
 mod replay;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
@@ -61,16 +64,40 @@ const PRUNE: &str = "
     where counter_batches.writer = lane.writer and sequence < lane.settled_below";
 
 const READ: &str = "
-    select (select value from counters where key = $1),
+    select (select value::text from counters where key = $1),
            exists (select from counter_batches where writer = $2 and sequence = $3 and applied)";
+
+/// Where a batch goes, and where a counter is found.
+struct Layout {
+    /// What is needed besides the common tables.
+    setup: &'static str,
+    apply: &'static str,
+    read: &'static str,
+    /// Whether batches are in the log table first.
+    folds: bool,
+}
+
+/// Batches are added to the totals.
+const TOTALS: Layout = Layout { setup: "", apply: APPLY, read: READ, folds: false };
 
 pub(crate) struct PostgresStore {
     pool: Pool,
+    layout: Layout,
+    folder: log_table::Folder,
 }
 
 impl PostgresStore {
-    /// Connects and creates what is missing.
+    /// Connects and creates what is missing. Batches are added to the totals.
     pub(crate) async fn open(config: Config) -> Result<Self, StoreError> {
+        Self::open_with(config, TOTALS).await
+    }
+
+    /// As `open`. Batches go to a log table, which is folded into the totals afterwards.
+    pub(crate) async fn open_log_table(config: Config) -> Result<Self, StoreError> {
+        Self::open_with(config, log_table::LOG_TABLE).await
+    }
+
+    async fn open_with(config: Config, layout: Layout) -> Result<Self, StoreError> {
         let pool = Pool::new(config)?;
         pool.lend(async |client: &mut ClientWrapper| {
             let encoding: String = client.query_one("show server_encoding", &[]).await?.get(0);
@@ -82,10 +109,11 @@ impl PostgresStore {
             let setup = client.transaction().await?;
             setup.execute("select pg_advisory_xact_lock($1)", &[&SETUP_LOCK]).await?;
             setup.batch_execute(SETUP).await?;
+            setup.batch_execute(layout.setup).await?;
             Ok(setup.commit().await?)
         })
         .await?;
-        Ok(PostgresStore { pool })
+        Ok(PostgresStore { pool, layout, folder: log_table::Folder::default() })
     }
 
     /// `None` if the ledger does not know the writer.
@@ -93,7 +121,7 @@ impl PostgresStore {
         let LedgerId { writer, sequence } = batch;
         self.pool
             .lend(async |client: &mut ClientWrapper| {
-                let apply = client.prepare_cached(APPLY).await?;
+                let apply = client.prepare_cached(self.layout.apply).await?;
                 match client.execute(&apply, &[&writer, &sequence, &deltas.keys, &deltas.values]).await? {
                     0 => fate(client, batch).await,
                     _ => Ok(Some(Fate::Applied)),
@@ -155,6 +183,10 @@ impl Store for PostgresStore {
     }
 
     async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        if self.layout.folds {
+            // Nobody may be there to do it later.
+            self.folder.fold_all(&self.pool).await?;
+        }
         self.pool
             .lend(async |client: &mut ClientWrapper| {
                 let retire = "with lane as (delete from counter_writers where writer = $1 returning writer)
@@ -170,9 +202,12 @@ impl Store for PostgresStore {
         let (writer, sequence) = batch.map(|batch| (batch.writer, batch.sequence)).unzip();
         self.pool
             .lend(async |client: &mut ClientWrapper| {
-                let read = client.prepare_cached(READ).await?;
+                let read = client.prepare_cached(self.layout.read).await?;
                 let row = client.query_one(&read, &[&key, &writer, &sequence]).await?;
-                Ok(Reading { value: row.get(0), applied: row.get(1) })
+                let value: Option<&str> = row.get(0);
+                let value = value.map(str::parse).transpose();
+                let value = value.map_err(|error| StoreError::Unavailable(format!("{key:?}: {error}")))?;
+                Ok(Reading { value, applied: row.get(1) })
             })
             .await
     }
@@ -194,6 +229,10 @@ impl Store for PostgresStore {
                 Ok(step.commit().await?)
             })
             .await
+    }
+
+    async fn fold(&self) -> Result<Option<Duration>, StoreError> {
+        if self.layout.folds { self.folder.fold(&self.pool).await.map(Some) } else { Ok(None) }
     }
 
     async fn replay(&self, letters: Vec<Replay>) -> Result<Vec<Replayed>, StoreError> {

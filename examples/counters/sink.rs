@@ -14,6 +14,8 @@ const PRUNE_EVERY: i64 = 64;
 
 pub(crate) struct Sink {
     backend: Arc<Backend>,
+    /// For tests.
+    twice: bool,
     /// Relaxed: two workers pruning at once do no harm.
     pruned_below: AtomicI64,
 }
@@ -21,8 +23,15 @@ pub(crate) struct Sink {
 type Batch = FlushBatch<String, Sum<i64>>;
 
 impl Sink {
-    pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        Sink { backend, pruned_below: AtomicI64::new(0) }
+    pub(crate) fn new(backend: Arc<Backend>, twice: bool) -> Self {
+        Sink { backend, twice, pruned_below: AtomicI64::new(0) }
+    }
+
+    async fn apply(&self, id: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError> {
+        if self.twice {
+            self.backend.store.apply(id, deltas).await?;
+        }
+        self.backend.store.apply(id, deltas).await
     }
 
     /// Succeeds when the batch is in the database, by this attempt or an earlier one.
@@ -34,7 +43,7 @@ impl Sink {
             deltas.keys.push(entry.key());
             deltas.values.push(entry.data().0);
         }
-        let applied = self.backend.store.apply(id, &deltas).await;
+        let applied = self.apply(id, &deltas).await;
         let result = match applied {
             Ok(Fate::Applied) => Ok(()),
             // Made void by an earlier attempt whose answer was lost.

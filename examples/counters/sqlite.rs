@@ -100,7 +100,8 @@ impl Store for SqliteStore {
         let work = move |connection: &rusqlite::Connection| {
             let mut statement = connection.prepare_cached(query)?;
             let reading = statement.query_row(params![key, writer, sequence], |row| {
-                Ok(Reading { value: row.get(0)?, applied: row.get(1)? })
+                let value: Option<i64> = row.get(0)?;
+                Ok(Reading { value: value.map(i128::from), applied: row.get(1)? })
             })?;
             Ok(reading)
         };

@@ -1,4 +1,4 @@
-//! What the service asks of a database, in words that fit SQLite and Postgres alike.
+//! What the service asks of a database, in words that fit all of them alike.
 //!
 //! Beside `counters` there are three small tables, the *ledger*, and they are what makes every
 //! increment count exactly once:
@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -78,7 +79,8 @@ pub(crate) enum Replayed {
 /// A counter and the fate of a batch, read at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
-    pub(crate) value: Option<i64>,
+    /// Wider than a total, as not all parts of it need be in one place.
+    pub(crate) value: Option<i128>,
     pub(crate) applied: bool,
 }
 
@@ -132,10 +134,19 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Reads all counters. What a process wrote that has been killed since is part of it; waits for that
     /// where the database may still be at it.
-    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError>;
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        Err(StoreError::Unavailable("only --sink upsert can load its counters".to_owned()))
+    }
 
     /// Reads a counter, adds in here, and writes it: what a service without a buffer does.
     async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError>;
+
+    /// One step of what is to be done in the background: what `apply` has put down elsewhere is moved
+    /// to the totals. Returns how long to wait until the next step. Provided: `None`, as there is
+    /// nothing to do, ever.
+    async fn fold(&self) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
 
     /// Applies dead letters, all or none, in one transaction.
     async fn replay(&self, letters: Vec<Replay>) -> Result<Vec<Replayed>, StoreError>;

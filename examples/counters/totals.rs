@@ -63,6 +63,6 @@ impl Totals {
         }
         let (value, last) = total.map_or((0, None), |total| (total.value, total.last));
         let applied = seen.in_flight.is_some_and(|(_, batch)| last == Some(batch));
-        Some(Counter::new(key, value, in_memory(&seen, applied)))
+        Some(Counter::new(key, value.into(), in_memory(&seen, applied)))
     }
 }

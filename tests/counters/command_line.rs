@@ -52,6 +52,10 @@ fn bad_options_are_refused_with_the_reason() {
         ("--polling-time", "0s", "must be more than zero"),
         ("--flush-timeout", "0s", "must be more than zero"),
         ("--mode", "slow", "buffered, sync, noop"),
+        ("--sink", "drain", "upsert, log-table"),
+        ("--redis", "http://localhost", "not a valid Redis address"),
+        ("--redis", "redis://localhost", "--redis goes with --sink redis only"),
+        ("--sink", "log-table", "--sink log-table needs --database postgres://"),
         ("--shutdown-within", "soon", "such as 300ms or 5s"),
         ("--dead-letter", "/nowhere/letters", "/nowhere/letters"),
         ("--volume", "11", "unexpected argument"),
@@ -60,6 +64,9 @@ fn bad_options_are_refused_with_the_reason() {
         assert_eq!(code, Some(2), "{option} {value}: {text}");
         assert!(text.contains(reason), "{option} {value}: {text}");
     }
+    let (code, text) = run(&home, &["--sink", "redis", "--database", "sqlite:x"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("there is no --database then"), "{text}");
 }
 
 #[test]
@@ -69,6 +76,7 @@ fn options_that_contradict_each_other_are_refused_with_the_reason() {
         (vec!["--interval", "1s", "--polling-time", "2s"], "'--interval <DURATION>' cannot be used multiple"),
         (vec!["--hydrate", "--mode", "sync"], "--hydrate goes with --mode buffered only"),
         (vec!["--hydrate", "--mode", "noop"], "--hydrate goes with --mode buffered only"),
+        (vec!["--hydrate", "--sink", "redis"], "--hydrate goes with --sink upsert only"),
     ] {
         let (code, text) = run(&home, &options);
         assert_eq!(code, Some(2), "{options:?}: {text}");
@@ -97,6 +105,11 @@ fn help_names_every_option_and_exit_status() {
         "buffered",
         "sync",
         "noop",
+        "--sink",
+        "upsert",
+        "log-table",
+        "redis",
+        "--redis",
         "--dead-letter",
         "--shutdown-within",
         "Exit status",

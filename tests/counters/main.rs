@@ -1,7 +1,7 @@
-//! Drives the counter service of `examples/counters` as a real process, over HTTP, against SQLite
-//! and a real Postgres.
+//! Drives the counter service of `examples/counters` as a real process, over HTTP, against SQLite and
+//! real servers.
 //!
-//! Where Postgres is not installed its tests say so and pass; with `WRITE_BEHIND_REQUIRE_SERVERS=1`
+//! Where a server is not installed its tests say so and pass; with `WRITE_BEHIND_REQUIRE_SERVERS=1`
 //! they fail instead.
 
 mod bad_input;
@@ -14,11 +14,14 @@ mod hanging;
 mod http;
 mod hydrate;
 mod load;
+mod log_table;
 mod max_updates;
 mod outage;
 mod postgres_server;
 mod proxy;
 mod reading_clients;
+mod redis_sink;
+mod server;
 mod service;
 mod shutdown;
 mod sql;
