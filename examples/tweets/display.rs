@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::sinks::Hashtags;
 use crate::stop::Stop;
 
-/// In plain lines, every so many seconds.
+/// In plain lines, every so many seconds, and a second late: they arrive with the buffer's flush.
 const HASHTAGS_EVERY: u64 = 5;
 
 pub(crate) struct Display {
@@ -60,7 +60,7 @@ impl Display {
                 () = stop.wait() => return,
             }
             println!("{second:>4} s  {}", self.line());
-            if second % HASHTAGS_EVERY == 0 {
+            if second > 1 && second % HASHTAGS_EVERY == 1 {
                 println!("{second:>4} s  {}", self.top_hashtags());
             }
         }

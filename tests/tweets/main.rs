@@ -1,0 +1,19 @@
+//! Drives the tweet pipeline of `examples/tweets` as a real process, against SQLite and a real
+//! Postgres, and looks at the tables past it.
+//!
+//! Where Postgres is not installed its tests say so and pass; with `WRITE_BEHIND_REQUIRE_SERVERS=1`
+//! they fail instead.
+
+#[path = "../counters/binary.rs"]
+mod binary;
+mod command_line;
+mod ending;
+mod outage;
+#[allow(dead_code)]
+#[path = "../counters/postgres_server.rs"]
+mod postgres_server;
+mod process;
+mod sqlite;
+mod tables;
+#[path = "../counters/wait.rs"]
+mod wait;
