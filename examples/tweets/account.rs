@@ -23,6 +23,7 @@ pub(crate) struct Account {
     contents: Contents,
     named: Vec<TweetId>,
     repeated: u64,
+    refused: u64,
 }
 
 impl Account {
@@ -32,8 +33,14 @@ impl Account {
             sent.count(generator, (stream..=last).step_by(STREAMS as usize));
         }
         sent.malformed.sort_unstable();
-        let (named, repeated) = (progress.malformed(), progress.repeated.get());
-        Account { all: generator.tweets, sent, contents, named, repeated }
+        Account {
+            all: generator.tweets,
+            sent,
+            contents,
+            named: progress.malformed(),
+            repeated: progress.repeated.get(),
+            refused: progress.refused.get(),
+        }
     }
 
     /// What does not add up.
@@ -52,6 +59,7 @@ impl Account {
         compare("engagement by user", contents.engagement_of_users, sent.engagement);
         compare("users whose engagement is not the sum of their tweets'", contents.users_in_error, 0);
         compare("named as malformed", named.len() as i64, sent.malformed.len() as i64);
+        compare("results that came too late", self.refused as i64, 0);
         if *named != sent.malformed {
             differences.push(format!("named as malformed, but should be {}", list(&sent.malformed)));
         }
@@ -73,7 +81,7 @@ impl Sent {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Account { all, sent, contents, named, repeated } = self;
+        let Account { all, sent, contents, named, repeated, .. } = self;
         writeln!(f, "taken in     {} tweets of {all}; {repeated} events came twice", sent.tweets)?;
         writeln!(f, "stored       {} tweets of {} users", contents.tweets, contents.users)?;
         writeln!(f, "malformed    {}{}", named.len(), if named.is_empty() { "" } else { ":" })?;

@@ -37,7 +37,7 @@ impl Display {
 
     async fn draw(&self, stop: Stop) {
         let bar = ProgressBar::with_draw_target(Some(self.tweets), ProgressDrawTarget::stdout());
-        let style = ProgressStyle::with_template("{wide_bar} {pos} of {len}, {per_sec}\n{msg}");
+        let style = ProgressStyle::with_template("{wide_bar} {pos} of {len}\n{msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let mut ticks = interval(Duration::from_millis(100));
         while !stop.is_set() {
@@ -49,6 +49,7 @@ impl Display {
             bar.set_message(self.summary());
         }
         bar.abandon();
+        println!();
     }
 
     async fn print(&self, stop: Stop) {
@@ -91,14 +92,17 @@ impl Display {
     }
 
     fn summary(&self) -> String {
-        let Progress { stored, reconnects, waits, .. } = &*self.progress;
+        let Progress { reconnects, waits, .. } = &*self.progress;
         let seconds = self.started.elapsed().as_secs_f64();
         let pools = &self.intake.pools;
         let sizes: Vec<_> =
             pools.iter().map(|pool| format!("{} {}", pool.stage.name(), pool.size())).collect();
         let in_vain: u64 = pools.iter().map(|pool| pool.in_vain.get()).sum();
         [
-            format!("time       {seconds:.0} s, {} tweets stored", stored.get()),
+            format!(
+                "time       {seconds:.0} s, {:.0} tweets a second",
+                self.done() as f64 / seconds.max(0.1)
+            ),
             format!("readers    reconnected {} times, waited {} times", reconnects.get(), waits.get()),
             format!("workers    {}; {} killed and replaced", sizes.join(", "), self.deaths()),
             format!("           {in_vain} copies of jobs were not needed"),

@@ -55,8 +55,8 @@ impl Intake {
         self.progress.note_taken(message.id());
         if let Ok(tweet) = message.content() {
             for hashtag in tweet.hashtags() {
-                // At most ten different ones: there is always room.
-                let _ = self.hashtags.increment(hashtag);
+                // There are few different ones: always room.
+                self.progress.count_refused(self.hashtags.increment(hashtag));
             }
         }
         for pool in &self.pools {

@@ -95,7 +95,7 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
     };
     let account = Account::draw_up(&pipeline::generator(args), &progress, contents);
     println!("{account}");
-    Ok(account.differences().is_empty())
+    Ok(left == 0 && account.differences().is_empty())
 }
 
 fn stop_on_signals(stop: &Stop) -> std::io::Result<()> {

@@ -49,7 +49,7 @@ impl Message {
 
     /// # Panics
     ///
-    /// On a malformed event. That is what this example is about.
+    /// On a malformed event, with [`Malformed`]; it is the end of the worker.
     pub(crate) fn tweet(&self) -> &Tweet {
         match &self.content {
             Ok(tweet) => tweet,

@@ -25,20 +25,16 @@ impl Outbox {
             self.add_engagement(&tweet.user, *engagement).await;
         }
         // The place is there, so this finds room at once.
-        if self.join.insert_async(message.id(), part, PATIENCE).await.is_err() {
-            self.progress.refused.add(1);
-        }
+        self.progress.count_refused(self.join.insert_async(message.id(), part, PATIENCE).await);
     }
 
     async fn add_engagement(&self, user: &User, engagement: i64) {
+        // Borrowed, so that the user is cloned only when new.
         let Err(error) = self.engagement.add(user, engagement) else { return };
-        let waited = match error.kind {
-            InsertErrorKind::Full => {
-                self.engagement.insert_async(user.clone(), engagement, PATIENCE).await.is_ok()
-            }
-            _ => false,
-        };
-        if !waited {
+        if error.kind == InsertErrorKind::Full {
+            let waited = self.engagement.insert_async(user.clone(), engagement, PATIENCE).await;
+            self.progress.count_refused(waited);
+        } else {
             self.progress.refused.add(1);
         }
     }

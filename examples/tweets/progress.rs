@@ -33,7 +33,7 @@ pub(crate) struct Progress {
     pub(crate) stored: Counter,
     pub(crate) batches: Counter,
     pub(crate) failed_writes: Counter,
-    /// Results that came when the buffers were closed already, because time was up.
+    /// Inserts that a buffer refused: it was closed already, because time was up.
     pub(crate) refused: Counter,
     /// Guards the names of the malformed tweets.
     malformed: Mutex<Vec<TweetId>>,
@@ -54,6 +54,13 @@ impl Progress {
     /// How many tweets have been taken in.
     pub(crate) fn taken(&self) -> u64 {
         self.last_taken().iter().map(|id| (id + STREAMS - 1) / STREAMS).sum::<i64>() as u64
+    }
+
+    /// Looks at what an insert came to.
+    pub(crate) fn count_refused<E>(&self, inserted: Result<(), E>) {
+        if inserted.is_err() {
+            self.refused.add(1);
+        }
     }
 
     pub(crate) fn note_malformed(&self, id: TweetId) {

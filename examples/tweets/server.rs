@@ -81,7 +81,8 @@ impl Connection {
     fn new(server: Server, first: TweetId) -> Self {
         let breaks_at = match server.drop_every {
             0 => u64::MAX,
-            every => every / 2 + 1 + Random(first as u64).below(every),
+            // At least the event that comes again, and a new one.
+            every => every / 2 + 2 + Random(first as u64).below(every),
         };
         Connection { server, next: Some(first), sent: 0, breaks_at, started: Instant::now() }
     }
@@ -90,6 +91,8 @@ impl Connection {
         let id = self.next?;
         if self.sent == self.breaks_at {
             self.next = None;
+            // What has been sent so far leaves when there is nothing more to send at the moment.
+            tokio::task::yield_now().await;
             return Some(Err(io::Error::other("dropped on purpose")));
         }
         self.sent += 1;

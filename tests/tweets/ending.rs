@@ -16,7 +16,8 @@ fn an_interrupt_stores_what_was_taken_in_and_accounts_for_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tweets.sqlite");
     let url = format!("sqlite:{}", path.display());
-    let options = ["--tweets", "1000000", "--panic-every", "50", "--database", &url];
+    // So few places that a reader is waiting for one when it comes.
+    let options = ["--tweets", "1000000", "--panic-every", "50", "--in-flight", "50", "--database", &url];
     let process = Process::start(&options);
     eventually("some are stored", || stored(&path).filter(|stored| *stored > 500));
     process.interrupt();

@@ -13,6 +13,9 @@ mod outage;
 #[path = "../counters/postgres_server.rs"]
 mod postgres_server;
 mod process;
+#[allow(dead_code)]
+#[path = "../counters/proxy.rs"]
+mod proxy;
 mod sqlite;
 mod tables;
 #[path = "../counters/wait.rs"]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::postgres_server::PostgresServer;
 use crate::process::Process;
+use crate::proxy::{Proxy, Spoil};
 use crate::tables::{Tables, query_postgres};
 use crate::wait::eventually;
 
@@ -43,6 +44,24 @@ fn a_hundred_thousand_tweets_survive_two_hundred_deaths_and_an_outage() {
     assert!(away > 0 && fine > 0, "{end:#?}");
     let on_the_way: Vec<_> = end.lines.iter().filter_map(|line| on_the_way(line)).collect();
     assert!(on_the_way.iter().max().is_some_and(|most| (2_000..=3_000).contains(most)), "{end:#?}");
+}
+
+#[test]
+fn writes_whose_answer_is_lost_count_once() {
+    let Some(server) = PostgresServer::start() else { return };
+    let proxy = Proxy::start(server.port());
+    let through_proxy = server.url_at(proxy.port());
+    let options = ["--tweets", "20000", "--work", "0ms", "--database", &through_proxy];
+    let process = Process::start(&options);
+    eventually("some are stored", || query_postgres(&server.url(), STORED).filter(|stored| *stored > 100));
+    // Every other write or so; about as many of sums as of tweets.
+    for _ in 0..25 {
+        proxy.spoil_next(Spoil::LoseAnswer);
+        eventually("an answer is lost", || proxy.has_spoiled().then_some(()));
+    }
+    let end = process.end();
+    end.assert_balanced();
+    Tables::in_postgres(&server.url()).assert_right(20_000 - 40);
 }
 
 #[test]

@@ -21,10 +21,20 @@ fn two_thousand_tweets_are_stored_once_or_named() {
 #[test]
 fn one_worker_and_one_place_are_enough() {
     let options = ["--min-workers", "1", "--max-workers", "1", "--speculate", "1", "--in-flight", "1"];
-    let more = ["--tweets", "60", "--panic-every", "7", "--work", "0ms", "--write-every", "1ms"];
+    // Each connection brings one event.
+    let more = ["--tweets", "60", "--panic-every", "7", "--work", "0ms", "--drop-every", "1"];
     let end = Process::start(&[&options[..], &more].concat()).end();
     end.assert_balanced();
     assert_eq!(end.malformed(), [7, 14, 21, 28, 35, 42, 49, 56]);
+}
+
+#[test]
+fn what_waits_for_a_worker_that_dies_waits_for_its_successor() {
+    let options = ["--min-workers", "1", "--max-workers", "1", "--speculate", "1"];
+    let more = ["--tweets", "2000", "--panic-every", "10", "--work", "0ms"];
+    let end = Process::start(&[&options[..], &more].concat()).end();
+    end.assert_balanced();
+    assert_eq!(end.malformed().len(), 200);
 }
 
 #[test]
@@ -32,7 +42,7 @@ fn many_workers_with_as_many_copies_store_each_tweet_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tweets.sqlite");
     let url = format!("sqlite:{}", path.display());
-    let options = ["--min-workers", "8", "--max-workers", "8", "--speculate", "8", "--work", "0ms"];
+    let options = ["--min-workers", "8", "--max-workers", "8", "--speculate", "8", "--work", "1ms"];
     let more = ["--tweets", "2000", "--panic-every", "10", "--database", &url];
     let end = Process::start(&[&options[..], &more].concat()).end();
     end.assert_balanced();
