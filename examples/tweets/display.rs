@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::interval;
 
 use crate::intake::Intake;
+use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::sinks::Hashtags;
 use crate::stop::Stop;
@@ -95,8 +96,8 @@ impl Display {
         let Progress { reconnects, waits, .. } = &*self.progress;
         let seconds = self.started.elapsed().as_secs_f64();
         let pools = &self.intake.pools;
-        let sizes: Vec<_> =
-            pools.iter().map(|pool| format!("{} {}", pool.stage.name(), pool.size())).collect();
+        let size = |pool: &Arc<Pool>| format!("{} {} (once {})", pool.stage.name(), pool.size(), pool.most());
+        let sizes: Vec<_> = pools.iter().map(size).collect();
         let in_vain: u64 = pools.iter().map(|pool| pool.in_vain.get()).sum();
         [
             format!(

@@ -1,6 +1,6 @@
 //! A pool of workers: who gets a job, how many workers there are, and what happens when one dies.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     pub(crate) outbox: Outbox,
     /// Guards which workers get new jobs.
     desks: Mutex<Vec<Desk>>,
+    /// How many workers there were at once. Relaxed: to be shown.
+    most: AtomicUsize,
     pub(crate) deaths: Counter,
     /// Copies whose result was not needed any more.
     pub(crate) in_vain: Counter,
@@ -47,8 +49,8 @@ impl Pool {
         outbox: Outbox,
         closing: Stop,
     ) -> (Arc<Self>, JoinHandle<()>) {
-        let (deaths, in_vain) = (Counter::default(), Counter::default());
-        let pool = Arc::new(Pool { stage, limits, outbox, desks: Mutex::default(), deaths, in_vain });
+        let (most, deaths, in_vain) = (AtomicUsize::new(0), Counter::default(), Counter::default());
+        let pool = Arc::new(Pool { stage, limits, outbox, desks: Mutex::default(), most, deaths, in_vain });
         let mut crew = Crew::new();
         pool.hire(limits.min_workers, &mut crew);
         let manager = tokio::spawn(Arc::clone(&pool).manage(crew, closing));
@@ -68,6 +70,10 @@ impl Pool {
 
     pub(crate) fn size(&self) -> usize {
         self.desks().len()
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     fn least_loaded(&self) -> Vec<Desk> {
@@ -113,6 +119,7 @@ impl Pool {
             crew.spawn(supervise(Arc::clone(self), seat));
             self.desks().push(desk);
         }
+        self.most.fetch_max(self.size(), Ordering::Relaxed);
     }
 
     fn desks(&self) -> std::sync::MutexGuard<'_, Vec<Desk>> {

@@ -37,6 +37,7 @@ fn a_hundred_thousand_tweets_survive_two_hundred_deaths_and_an_outage() {
     assert!(end.account("malformed").starts_with("200"), "{end:#?}");
     assert_eq!(end.malformed(), (1..=200).map(|nth| nth * 500).collect::<Vec<_>>());
     Tables::in_postgres(&url).assert_right(99_800);
+    assert!(!server.log().contains("deadlock"), "{}", server.log());
 
     // It was a real outage, and the pipeline held no more than it may.
     let [away, fine] = ["database away", "database fine"]
@@ -62,6 +63,7 @@ fn writes_whose_answer_is_lost_count_once() {
     let end = process.end();
     end.assert_balanced();
     Tables::in_postgres(&server.url()).assert_right(20_000 - 40);
+    assert!(!server.log().contains("deadlock"), "{}", server.log());
 }
 
 #[test]
