@@ -7,7 +7,7 @@
 //! Criterion reports the time of one round of [`ROUND`] inserts per thread; a round is long enough
 //! to visit most of a million keys, so that the caches see all of them. Criterion measures one after
 //! the other; because a shared machine does not keep its speed that long, a table of ratios follows in
-//! which the two take turns round by round.
+//! which the two take turns round by round, and another of `insert_many` beside as many single inserts.
 
 use std::hash::BuildHasher;
 use std::hint::black_box;
@@ -148,7 +148,7 @@ fn insert_existing_key(criterion: &mut Criterion) {
     }
 }
 
-/// The peers take turns; prints each one's median per insert, and the median of the ratios of the
+/// The peers take turns, and turns in being first; prints each one's median per insert, and the median of the ratios of the
 /// rounds that stand next to each other.
 fn print_ratios() {
     println!("{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "threads", "hand-written", "write-behind", "ratio");
@@ -157,9 +157,11 @@ fn print_ratios() {
         for threads in THREADS {
             let keys = rounds_of_keys(different, threads);
             let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..TURNS {
-                let by_hand = time(hand_written.as_ref(), &keys, 1).as_secs_f64();
-                let buffered = time(write_behind.as_ref(), &keys, 1).as_secs_f64();
+            for turn in 0..TURNS {
+                let once = |counters: &dyn Counters| time(counters, &keys, 1).as_secs_f64();
+                let buffered_first = (turn % 2 == 0).then(|| once(write_behind.as_ref()));
+                let by_hand = once(hand_written.as_ref());
+                let buffered = buffered_first.unwrap_or_else(|| once(write_behind.as_ref()));
                 theirs.push(by_hand);
                 ours.push(buffered);
                 ratios.push(buffered / by_hand);
@@ -169,6 +171,46 @@ fn print_ratios() {
             println!("{name:<10} {threads:>7} {by_hand:>10.1} ns {buffered:>10.1} ns {ratio:>7.2}");
         }
     }
+}
+
+/// `insert_many` and as many single inserts take turns on one thread, over the same keys of the same
+/// buffer; prints each one's median per item, and how many times as long the single ones take.
+fn print_batches() {
+    println!("\n{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "batch", "insert", "insert_many", "times");
+    for (name, keys) in [("hot_key", vec![0; ROUND]), ("zipf_1m", zipf(1_000_000))] {
+        let counters = WriteBehind::new();
+        (0..1_000_000).for_each(|key| counters.add(key, 1));
+        let WriteBehind(buffer) = counters;
+        for batch in [100, 10_000] {
+            let time = |insert: &dyn Fn(&[u64])| {
+                let start = Instant::now();
+                keys.chunks(batch).for_each(insert);
+                start.elapsed().as_secs_f64()
+            };
+            let single = |batch: &[u64]| {
+                batch.iter().for_each(|&key| buffer.insert(black_box(key), 1).expect("there is room"));
+            };
+            let many = |batch: &[u64]| {
+                buffer.insert_many(batch.iter().map(|&key| (black_box(key), 1))).expect("there is room");
+            };
+            let (mut singly, mut together, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for turn in 0..TURNS {
+                let many_first = (turn % 2 == 0).then(|| time(&many));
+                singly.push(time(&single));
+                together.push(many_first.unwrap_or_else(|| time(&many)));
+                ratios.push(singly[turn] / together[turn]);
+            }
+            let nanos = |times: &mut Vec<f64>| median(times) * 1e9 / ROUND as f64;
+            let (singly, together, ratio) = (nanos(&mut singly), nanos(&mut together), median(&mut ratios));
+            println!("{name:<10} {batch:>7} {singly:>10.1} ns {together:>10.1} ns {ratio:>7.2}");
+        }
+    }
+}
+
+/// A round of keys of which the n-th is drawn in proportion to 1/n.
+fn zipf(different: u64) -> Vec<u64> {
+    let mut random = SmallRng::seed_from_u64(0);
+    (0..ROUND).map(|_| (different as f64).powf(random.random()) as u64 - 1).collect()
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -186,5 +228,6 @@ fn main() {
     criterion.final_summary();
     if std::env::args().any(|argument| argument == "--bench") {
         print_ratios();
+        print_batches();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Identifies the content of a batch: the same on every attempt of the same content, never used
 /// again for anything else.
 ///
-/// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1 within
+/// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1, with gaps, within
 /// it. Record the pair in the transaction that applies the batch and skip it when it is there
 /// already, and a batch counts once even if the answer to its commit was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,12 +28,14 @@ impl fmt::Display for BatchId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlushReason {
-    /// Its deadline came.
+    /// Its deadline came, or that of a step of [`Builder::interval_at`](crate::Builder::interval_at).
     Deadline,
     /// It reached [`Builder::flush_at`](crate::Builder::flush_at), or could not absorb the next item.
     Size,
     /// Its aggregate said that it [is ready](crate::Aggregate::is_ready).
     Complete,
+    /// The whole buffer reached [`Builder::flush_all_at`](crate::Builder::flush_all_at).
+    Volume,
     /// `flush`, `flush_and_wait`, `flush_all` or `flush_all_and_wait` asked for it.
     Requested,
     /// Memory was full and [`Overflow::FlushOldest`](crate::Overflow::FlushOldest) made room.

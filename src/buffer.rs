@@ -131,7 +131,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[inline]
     pub fn insert(&self, key: K, item: V::Item) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
-        core.insert_or_overflow(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
+        core.insert(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, (key, item))
         })
@@ -148,35 +148,36 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
     {
         let core = self.core();
-        core.insert_or_overflow(core.spot(key), key, item).map_err(|(kind, _, item)| {
+        core.insert(core.spot(key), key, item).map_err(|(kind, _, item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, item)
         })
     }
 
-    /// Inserts many items, in their order. One that is refused does not keep the others out.
+    /// Inserts many items. Those of one key in their order, and one that is refused does not keep
+    /// the others out.
+    ///
+    /// Where many share a partition, up to 2 048 items are taken from the iterator and then inserted
+    /// with one lock for each partition: about half the cost of single inserts on a hot key, a tenth
+    /// less in long batches over many keys. Short batches over many keys cost up to a fifth more. An
+    /// iterator that waits for its next item may keep those before it waiting too.
     ///
     /// # Errors
     ///
-    /// [`InsertManyError`] with all refused items inside. A waiting overflow policy may wait for
-    /// each of them.
+    /// [`InsertManyError`] with all refused items inside, in their order. A waiting overflow policy
+    /// may wait for each of them. Where there is not room for all keys, those that are refused need
+    /// not be the last ones.
+    ///
+    /// # Panics
+    ///
+    /// Passes on panics of the iterator, of the key's `Hash` and `Eq` and of the aggregate. An item
+    /// that causes one is lost; all others that the iterator has given are inserted first, those
+    /// that are refused are dropped, and the iterator is not asked for more.
     pub fn insert_many<I>(&self, items: I) -> Result<(), InsertManyError<K, V::Item>>
     where
         I: IntoIterator<Item = (K, V::Item)>,
     {
-        let mut accepted = 0;
-        let mut first = None;
-        let mut rejected = Vec::new();
-        for (key, item) in items {
-            match self.insert(key, item) {
-                Ok(()) => accepted += 1,
-                Err(error) => {
-                    first.get_or_insert(error.kind);
-                    rejected.push(error.rejected);
-                }
-            }
-        }
-        first.map_or(Ok(()), |kind| Err(InsertManyError { kind, accepted, rejected }))
+        self.core().insert_many(items.into_iter())
     }
 
     /// How many inserts of `key` are pending and in flight.

@@ -47,7 +47,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
         let spot = core.spot(&key);
-        let mut result = core.insert(spot, Owned(key), item);
+        let mut result = core.insert_if_roomy(spot, Owned(key), item);
         if let Err((InsertErrorKind::Full, key, item)) = result {
             result = if context::in_callback_of(core.instance) {
                 Err((NoWait::InCallback.into(), key, item))

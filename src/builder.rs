@@ -27,6 +27,7 @@ use crate::driver::tasks;
 use crate::driver::threads;
 use crate::engine::retry::RetryPolicy;
 use crate::error::BuildError;
+use crate::interval::IntervalPolicy;
 use crate::observer::Observer;
 
 /// The default hasher: foldhash, seeded at random for each buffer.
@@ -70,6 +71,7 @@ pub struct Builder<K, V, S = RandomState> {
     hasher: S,
     clock: Clock,
     observers: Vec<Arc<dyn Observer>>,
+    interval_policy: Option<Box<dyn IntervalPolicy<K, V>>>,
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
     kind: PhantomData<fn(K, V)>,
@@ -95,6 +97,7 @@ impl<K, V> Builder<K, V> {
             hasher: RandomState::default(),
             clock: Clock::system(),
             observers: Vec::new(),
+            interval_policy: None,
             #[cfg(feature = "tokio")]
             runtime: None,
             kind: PhantomData,
@@ -118,10 +121,67 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
+    /// Has `policy` decide for each generation how long it may stay; [`interval`](Self::interval) is
+    /// the longest that it can choose, and [`jitter`](Self::jitter) is added. Default: none, every
+    /// generation may stay for the interval. The policy is asked once per generation, under the lock
+    /// of the key's partition: see [`IntervalPolicy`] for what it must not do, and what happens if it
+    /// panics.
+    pub fn interval_policy(mut self, policy: impl IntervalPolicy<K, V>) -> Self {
+        self.interval_policy = Some(Box::new(policy));
+        self
+    }
+
+    /// Lets a generation stay for at most `within`, counted as [`interval`](Self::interval) is from
+    /// its first insert and with the same jitter added, once it has absorbed this many inserts: busy
+    /// keys are flushed sooner than quiet ones. May be called several times, for example
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let builder = write_behind::Builder::<u64, Vec<u64>>::new();
+    /// let builder = builder
+    ///     .interval(Duration::from_secs(10))
+    ///     .interval_at(10, Duration::from_secs(5))
+    ///     .interval_at(100, Duration::from_secs(1))
+    ///     .flush_at(1_000);
+    /// # let _ = builder;
+    /// ```
+    ///
+    /// The insert that brings the count there pulls the deadline forward, never back, and makes the
+    /// generation due at once if that time is over; the reason is
+    /// [`FlushReason::Deadline`](crate::FlushReason::Deadline) either way. Data that is put back
+    /// ([`Verdict::Requeue`](crate::Verdict::Requeue)) begins with its fresh deadline, whatever steps
+    /// it has passed. The multi-interval rule of the Java library buffer-trigger.
+    ///
+    /// Default: none. Counts from 2, below [`flush_at`](Self::flush_at), each once; times longer than
+    /// zero, shorter than the interval and the shorter the higher the count. Resolution: 1 ms,
+    /// rounded up. Cost: 8 bytes a key, and a look at the list for each insert from the first count
+    /// on.
+    pub fn interval_at(mut self, inserts: u32, within: Duration) -> Self {
+        self.config.interval_at.push((inserts, within));
+        self
+    }
+
     /// Flushes a key when it has absorbed this many inserts, without waiting for its deadline.
     /// Default: never. At least 1.
     pub fn flush_at(mut self, inserts: u32) -> Self {
         self.config.flush_at = Some(inserts);
+        self
+    }
+
+    /// Makes everything that is pending due when so many inserts are pending in the whole buffer,
+    /// whatever their deadlines; what is inserted after that waits for its own. Default: never. At
+    /// least 1. The reason is [`FlushReason::Volume`](crate::FlushReason::Volume).
+    ///
+    /// An insert counts until it leaves the table, and once only: not again while it waits for a worker
+    /// after this has made it due, and not when it is put back
+    /// ([`Verdict::Requeue`](crate::Verdict::Requeue)). Never late; early by at most a sixteenth of
+    /// `inserts`, for partitions count in chunks. Exact below 32 times the number of
+    /// [`partitions`](Self::partitions) (2 560 by default), where the chunk is one insert.
+    ///
+    /// Cost: an atomic for each chunk, and for the insert that gets there a
+    /// [`flush_all`](crate::Buffer::flush_all).
+    pub fn flush_all_at(mut self, inserts: u64) -> Self {
+        self.config.flush_all_at = Some(inserts);
         self
     }
 
@@ -220,6 +280,7 @@ impl<K, V, S> Builder<K, V, S> {
             hasher,
             clock: self.clock,
             observers: self.observers,
+            interval_policy: self.interval_policy,
             #[cfg(feature = "tokio")]
             runtime: self.runtime,
             kind: self.kind,
@@ -372,12 +433,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Box<dyn Sink<K, V>>,
         adapt: impl FnOnce(&mut Core<K, V, S>),
     ) -> Result<Buffer<K, V, S>, BuildError> {
-        let Builder { config, hasher, clock, observers, .. } = self;
+        let Builder { config, hasher, clock, observers, interval_policy, .. } = self;
         config.validate()?;
         // The standard library's hasher is seeded by the system.
         let instance = std::hash::RandomState::new().hash_one("instance");
         Ok(Buffer::cyclic(|weak| {
-            let callbacks = Callbacks::new(instance, make_sink(weak), observers);
+            let callbacks = Callbacks::new(instance, make_sink(weak), observers, interval_policy);
             let mut core = Core::new(config, clock, hasher, callbacks, instance);
             adapt(&mut core);
             core

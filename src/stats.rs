@@ -43,7 +43,7 @@ pub struct Stats {
     pub retries: u64,
     /// Attempts that ran longer than `flush_timeout`.
     pub overdue: u64,
-    /// Callbacks of the sink or of an observer that panicked.
+    /// Callbacks of the sink, of an observer or of the interval policy that panicked.
     pub panics: u64,
     /// Callbacks that came back after `shutdown` had given their data away.
     pub late: u64,

@@ -10,6 +10,8 @@ mod bounds;
 mod data;
 #[path = "contract/failure.rs"]
 mod failure;
+#[path = "contract/intervals.rs"]
+mod intervals;
 #[path = "contract/life.rs"]
 mod life;
 #[path = "contract/rest.rs"]
@@ -18,3 +20,5 @@ mod rest;
 mod timing;
 #[path = "contract/triggers.rs"]
 mod triggers;
+#[path = "contract/volume.rs"]
+mod volume;

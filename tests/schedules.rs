@@ -20,5 +20,7 @@ mod data;
 mod life;
 #[path = "schedules/stage.rs"]
 mod stage;
+#[path = "schedules/volume.rs"]
+mod volume;
 #[path = "schedules/wake.rs"]
 mod wake;

@@ -40,6 +40,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) flush_at: Option<u32>,
 
+    /// How long one attempt to write may take. Then it is cancelled and made again; what both
+    /// write counts once
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    pub(crate) flush_timeout: Duration,
+
     /// What an increment does
     #[arg(long, value_enum, default_value_t = Mode::Buffered)]
     pub(crate) mode: Mode,
@@ -76,7 +81,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
     Sqlite(PathBuf),
-    Postgres(Box<postgres::Config>),
+    Postgres(Box<tokio_postgres::Config>),
 }
 
 fn database(text: &str) -> Result<Database, String> {

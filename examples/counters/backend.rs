@@ -2,16 +2,17 @@
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use write_behind::BatchId;
+use write_behind::{BatchId, FlushEvent, FlushFailure, Observer};
 
 use crate::dead_letters::DeadLetters;
 use crate::store::{LedgerId, Store, StoreError, Writer};
 
 pub(crate) struct Backend {
     pub(crate) store: Box<dyn Store>,
-    pub(crate) letters: DeadLetters,
+    pub(crate) letters: Arc<DeadLetters>,
     pub(crate) writer: Writer,
     /// Guards the last write's error, for `/healthz`.
     trouble: Mutex<Option<String>>,
@@ -21,7 +22,7 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
         let flushes_begun = AtomicU64::new(0);
-        Backend { store, letters, writer, trouble: Mutex::new(None), flushes_begun }
+        Backend { store, letters: Arc::new(letters), writer, trouble: Mutex::new(None), flushes_begun }
     }
 
     /// A writer that nobody was before. The standard library's hasher is seeded by the system.
@@ -68,5 +69,16 @@ impl Backend {
 
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Notes what the sink does not live to see: that it was cancelled.
+pub(crate) struct Cancellations(pub(crate) Arc<Backend>);
+
+impl Observer for Cancellations {
+    fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, failure: &FlushFailure, _: Duration) {
+        if let FlushFailure::TimedOut(after) = failure {
+            self.0.note_trouble(&format!("the database did not answer within {after:?}"));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,8 +73,14 @@ impl DeadLetters {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Adds letters; they are on the disk when this returns. All or none.
-    pub(crate) fn append(&self, letters: Vec<Letter>) -> io::Result<()> {
+    /// Adds letters; they are on the disk when this returns. All or none. Files block, so this is
+    /// done on a thread of its own, also to the end if it is dropped meanwhile.
+    pub(crate) async fn append(self: &Arc<Self>, letters: Vec<Letter>) -> io::Result<()> {
+        let file = Arc::clone(self);
+        tokio::task::spawn_blocking(move || file.append_now(letters)).await?
+    }
+
+    fn append_now(&self, letters: Vec<Letter>) -> io::Result<()> {
         let mut lines = Vec::new();
         let count = letters.len() as u64;
         let first = self.next.fetch_add(count, Ordering::Relaxed);
@@ -97,18 +104,19 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Hands all lines to `settle` and keeps those that it gives back. Nobody else can write
-    /// meanwhile.
-    pub(crate) fn rewrite<T>(&self, settle: impl FnOnce(Vec<Vec<u8>>) -> (Vec<Vec<u8>>, T)) -> io::Result<T> {
-        let _lock = self.lock()?;
+    /// Reads all lines, for `rewrite`. Blocks.
+    pub(crate) fn read(&self) -> io::Result<Lines> {
+        let lock = self.lock()?;
         let mut content = Vec::new();
         self.open_file()?.read_to_end(&mut content)?;
-        let lines: Vec<_> = content.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
-        let (kept, result) = settle(lines.iter().map(|line| line.to_vec()).collect());
-        if kept.len() < lines.len() {
-            self.replace(&kept)?;
-        }
-        Ok(result)
+        let lines = content.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        Ok(Lines { lines: lines.map(<[u8]>::to_vec).collect(), lock })
+    }
+
+    /// Keeps only these of the lines that were read. Blocks.
+    pub(crate) fn rewrite(&self, read: Lines, kept: &[Vec<u8>]) -> io::Result<()> {
+        let Lines { lines, lock: _lock } = read;
+        if kept.len() < lines.len() { self.replace(kept) } else { Ok(()) }
     }
 
     /// Either the old file or the new one is there, at every instant.
@@ -146,6 +154,13 @@ impl DeadLetters {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if cfg!(unix) { File::open(parent.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
     }
+}
+
+/// The lines of the file. Nobody else can read or write it as long as this exists.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) lines: Vec<Vec<u8>>,
+    lock: File,
 }
 
 fn ends_with_newline(file: &mut File, len: u64) -> io::Result<bool> {

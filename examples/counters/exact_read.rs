@@ -28,7 +28,7 @@ pub(crate) enum ReadError {
     Restless,
 }
 
-/// `None` for a key never seen. Blocks on the database.
+/// `None` for a key never seen.
 ///
 /// The buffer and the database cannot be read at one instant, and data moves from the one to the
 /// other. So: look into the buffer; read the counter and, in the same statement, whether the batch
@@ -36,7 +36,7 @@ pub(crate) enum ReadError {
 /// between the two looks. It was not if the same batch was in flight both times (a key has at most
 /// one), and with none in flight if no flush began meanwhile or the pending data is what it was.
 /// More pending data in the second look does no harm: the answer is as of the first.
-pub(crate) fn read(
+pub(crate) async fn read(
     buffer: &SummingBuffer<String, i64>,
     backend: &Backend,
     key: &str,
@@ -45,7 +45,7 @@ pub(crate) fn read(
         let begun = backend.flushes_begun();
         let seen = buffer.peek(key);
         let flight = seen.in_flight.map(|(_, batch)| batch);
-        let reading = backend.store.read(key, flight.map(|batch| backend.ledger_id(batch)));
+        let reading = backend.store.read(key, flight.map(|batch| backend.ledger_id(batch))).await;
         let reading = reading.map_err(ReadError::Store)?;
         let now = buffer.peek(key);
         let same_flight = now.in_flight.map(|(_, batch)| batch) == flight;

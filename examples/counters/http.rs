@@ -90,7 +90,7 @@ async fn increment(
     })?;
     match service.mode {
         Mode::Buffered => service.add(&increment)?,
-        Mode::Sync => blocking(move || service.write(&increment)).await??,
+        Mode::Sync => service.write(&increment).await?,
         Mode::Noop => {}
     }
     Ok(StatusCode::ACCEPTED)
@@ -105,20 +105,14 @@ impl Service {
         })
     }
 
-    fn write(&self, increment: &Increment) -> Result<(), Problem> {
-        let result = self.backend.store.read_then_write(&increment.key, increment.value);
+    async fn write(&self, increment: &Increment) -> Result<(), Problem> {
+        let result = self.backend.store.read_then_write(&increment.key, increment.value).await;
         self.backend.note(&result);
         result.map_err(|error| match error {
             StoreError::Data(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
             error => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
         })
     }
-}
-
-/// Runs what waits for the database where it holds up no other request.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let internal = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}"));
-    tokio::task::spawn_blocking(work).await.map_err(internal)
 }
 
 async fn counter(
@@ -129,13 +123,13 @@ async fn counter(
     if key.contains('\0') {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
     }
-    let never_seen = format!("{key:?} has never been counted");
-    let read = blocking(move || exact_read::read(&service.buffer, &service.backend, &key)).await?;
+    let read = exact_read::read(&service.buffer, &service.backend, &key).await;
     let counter = read.map_err(|error| match error {
         ReadError::Store(error) => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
         ReadError::Restless => Problem::unavailable("the counter moves too fast", Duration::from_secs(1)),
     })?;
-    counter.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, never_seen))
+    let never_seen = || Problem::new(StatusCode::NOT_FOUND, format!("{key:?} has never been counted"));
+    counter.map(Json).ok_or_else(never_seen)
 }
 
 async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> Json<serde_json::Value> {

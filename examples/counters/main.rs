@@ -10,7 +10,6 @@ mod dead_letters;
 mod drain;
 mod exact_read;
 mod http;
-mod idle;
 mod increment;
 mod postgres;
 mod replay;
@@ -22,15 +21,16 @@ use std::error::Error;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
 
 use crate::args::{Args, Database};
-use crate::backend::Backend;
+use crate::backend::{Backend, Cancellations};
 use crate::dead_letters::DeadLetters;
 use crate::http::Service;
 use crate::postgres::PostgresStore;
@@ -38,11 +38,22 @@ use crate::sink::Sink;
 use crate::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
-/// How many requests may wait for the database at once; each may hold a connection.
-const DATABASE_THREADS: usize = 16;
+/// How many threads may wait for SQLite and for files at once.
+const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
+    let ended = runtime.map_err(Into::into).and_then(|runtime| {
+        let ended = runtime.block_on(run(&args));
+        // What still waits for the database shall not hold up the end.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -53,11 +64,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs until a signal comes. Says whether everything is stored.
-fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     // Before anything is changed.
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let backend = Arc::new(open(args)?);
+    let backend = Arc::new(open(args).await?);
     let buffer = start_buffer(args, &backend)?;
     let service = Service {
         mode: args.mode,
@@ -65,29 +76,22 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         buffer: buffer.clone(),
         backend: Arc::clone(&backend),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(DATABASE_THREADS)
-        .build()?;
-    let deadline = runtime.block_on(serve(listener, service, args.shutdown_within))?;
-    let all_stored = drain::drain(&buffer, &backend, deadline);
-    // A request that still waits for the database shall not hold up the end.
-    runtime.shutdown_background();
-    Ok(all_stored)
+    let deadline = serve(listener, service, args.shutdown_within).await?;
+    Ok(drain::drain(&buffer, &backend, deadline).await)
 }
 
-/// Opens database and dead-letter file, and replays the latter.
-fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
+/// Opens database and dead-letter file, and replays the latter. Blocks: nobody is served yet.
+async fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
     let cannot = |error: StoreError| format!("the database cannot be used: {error}");
     let store: Box<dyn Store> = match &args.database {
         Database::Sqlite(path) => Box::new(SqliteStore::open(path).map_err(cannot)?),
-        Database::Postgres(config) => Box::new(PostgresStore::open(*config.clone()).map_err(cannot)?),
+        Database::Postgres(config) => Box::new(PostgresStore::open(*config.clone()).await.map_err(cannot)?),
     };
     let writer = Backend::new_writer();
     let path = args.dead_letter.display();
     let cannot_use = |error| format!("the dead-letter file {path} cannot be used: {error}");
     let letters = DeadLetters::open(&args.dead_letter, writer).map_err(cannot_use)?;
-    let report = replay::replay(&letters, store.as_ref()).map_err(cannot_use)?.map_err(cannot)?;
+    let report = replay::replay(&letters, store.as_ref()).await.map_err(cannot_use)?.map_err(cannot)?;
     if report.added + report.were_there > 0 {
         let replay::Report { added, were_there, .. } = report;
         eprintln!("counters: {path}: {added} dead letters applied, {were_there} had been already");
@@ -96,7 +100,7 @@ fn open(args: &Args) -> Result<Backend, Box<dyn Error>> {
         eprintln!("counters: {path}: {} dead letters stay, the first because {problem}", report.kept);
     }
     // After the replay: what it asks the ledger about must not be forgotten before.
-    store.register(writer).map_err(cannot)?;
+    store.register(writer).await.map_err(cannot)?;
     Ok(Backend::new(store, letters, writer))
 }
 
@@ -117,11 +121,13 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
         .max_keys(args.max_keys)
         // One sum pending and one in flight, and some where a sum would not fit any more.
         .max_weight(args.max_keys.saturating_mul(4))
-        .retry(retry);
+        .flush_timeout(args.flush_timeout)
+        .retry(retry)
+        .observer(Cancellations(Arc::clone(backend)));
     if let Some(inserts) = args.flush_at {
         builder = builder.flush_at(inserts);
     }
-    builder.start(Sink::new(Arc::clone(backend)))
+    builder.start_async(Sink::new(Arc::clone(backend)))
 }
 
 /// Serves until a signal comes, and says by when all must be over.

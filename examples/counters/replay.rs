@@ -31,22 +31,27 @@ struct Parsed {
 /// # Errors
 ///
 /// Of the file, or the first one of the database that was not a letter's own fault.
-pub(crate) fn replay(letters: &DeadLetters, store: &dyn Store) -> io::Result<Result<Report, StoreError>> {
-    letters.rewrite(|lines| {
-        let mut progress = Progress { store, kept: Vec::new(), report: Report::default(), trouble: None };
-        let mut parsed = Vec::new();
-        for line in lines {
-            match parse(&line) {
-                Ok((letter, batch)) => parsed.push(Parsed { letter, batch, line }),
-                Err(problem) => progress.keep(line, problem),
-            }
+pub(crate) async fn replay(
+    letters: &DeadLetters,
+    store: &dyn Store,
+) -> io::Result<Result<Report, StoreError>> {
+    let read = letters.read()?;
+    let mut progress = Progress { store, kept: Vec::new(), report: Report::default(), trouble: None };
+    let mut parsed = Vec::new();
+    for line in &read.lines {
+        match parse(line) {
+            Ok((letter, batch)) => parsed.push(Parsed { letter, batch, line: line.clone() }),
+            Err(problem) => progress.keep(line.clone(), problem),
         }
-        // Rows are locked in the same order as by everybody else.
-        parsed.sort_by(|a, b| a.letter.key.cmp(&b.letter.key));
-        parsed.chunks(CHUNK).for_each(|chunk| progress.settle(chunk));
-        let Progress { kept, report, trouble, .. } = progress;
-        (kept, trouble.map_or(Ok(report), Err))
-    })
+    }
+    // Rows are locked in the same order as by everybody else.
+    parsed.sort_by(|a, b| a.letter.key.cmp(&b.letter.key));
+    for chunk in parsed.chunks(CHUNK) {
+        progress.settle(chunk).await;
+    }
+    let Progress { kept, report, trouble, .. } = progress;
+    letters.rewrite(read, &kept)?;
+    Ok(trouble.map_or(Ok(report), Err))
 }
 
 fn parse(line: &[u8]) -> Result<(Letter, Option<LedgerId>), String> {
@@ -67,26 +72,28 @@ struct Progress<'a> {
 
 impl Progress<'_> {
     /// All in one transaction; if a letter is to blame, halves, until it is alone.
-    fn settle(&mut self, chunk: &[Parsed]) {
-        if self.trouble.is_some() {
-            return self.kept.extend(chunk.iter().map(|parsed| parsed.line.clone()));
-        }
-        let replays: Vec<_> = chunk.iter().map(Parsed::as_replay).collect();
-        match self.store.replay(&replays) {
-            Ok(replayed) => {
-                chunk.iter().zip(replayed).for_each(|(parsed, replayed)| self.tick_off(parsed, replayed));
+    async fn settle(&mut self, chunk: &[Parsed]) {
+        let mut chunks = vec![chunk];
+        while let Some(chunk) = chunks.pop() {
+            if self.trouble.is_some() {
+                self.kept.extend(chunk.iter().map(|parsed| parsed.line.clone()));
+                continue;
             }
-            Err(StoreError::Data(_) | StoreError::Contended(_)) if chunk.len() > 1 => {
-                let (first, second) = chunk.split_at(chunk.len() / 2);
-                self.settle(first);
-                self.settle(second);
-            }
-            Err(StoreError::Data(problem)) => {
-                chunk.iter().for_each(|parsed| self.keep(parsed.line.clone(), problem.clone()));
-            }
-            Err(trouble) => {
-                self.trouble = Some(trouble);
-                self.settle(chunk);
+            match self.store.replay(chunk.iter().map(Parsed::to_replay).collect()).await {
+                Ok(replayed) => {
+                    chunk.iter().zip(replayed).for_each(|(parsed, replayed)| self.tick_off(parsed, replayed));
+                }
+                Err(StoreError::Data(_) | StoreError::Contended(_)) if chunk.len() > 1 => {
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
+                    chunks.extend([second, first]);
+                }
+                Err(StoreError::Data(problem)) => {
+                    chunk.iter().for_each(|parsed| self.keep(parsed.line.clone(), problem.clone()));
+                }
+                Err(trouble) => {
+                    self.trouble = Some(trouble);
+                    chunks.push(chunk);
+                }
             }
         }
     }
@@ -111,8 +118,8 @@ impl Progress<'_> {
 }
 
 impl Parsed {
-    fn as_replay(&self) -> Replay<'_> {
-        let Letter { id, key, value, .. } = &self.letter;
-        Replay { id, key, value: *value, batch: self.batch }
+    fn to_replay(&self) -> Replay {
+        let Letter { id, key, value, .. } = self.letter.clone();
+        Replay { id, key, value, batch: self.batch }
     }
 }

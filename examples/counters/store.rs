@@ -14,6 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use async_trait::async_trait;
 use thiserror::Error;
 
 /// The process that writes, as the ledger knows it: random, new at every start.
@@ -54,10 +55,10 @@ pub(crate) enum Fate {
 
 /// A dead letter as the database sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Replay<'a> {
+pub(crate) struct Replay {
     /// Unique to this letter.
-    pub(crate) id: &'a str,
-    pub(crate) key: &'a str,
+    pub(crate) id: String,
+    pub(crate) key: String,
     pub(crate) value: i64,
     /// The batch that may or may not have been applied; `None` if it is known that none was.
     pub(crate) batch: Option<LedgerId>,
@@ -103,33 +104,37 @@ pub(crate) enum StoreError {
     Unavailable(String),
 }
 
-/// A database with counters and their ledger. All methods block.
+/// A database with counters and their ledger.
+///
+/// Whoever waits for one of these may give up: the future is dropped. What it was to do may then be
+/// done, not done, or still under way, and all but `read_then_write` may be called again.
+#[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
     /// Makes a writer known. Batches of unknown writers are not applied. Also forgets what was
     /// recorded of writers and letters that have shown no sign of life for 90 days.
-    fn register(&self, writer: Writer) -> Result<(), StoreError>;
+    async fn register(&self, writer: Writer) -> Result<(), StoreError>;
 
     /// Applies a batch, unless the ledger says that it has been settled already.
-    fn apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError>;
+    async fn apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError>;
 
     /// Takes the id out of use if it has not been applied. From then on copies of the batch that
     /// are still under way do nothing.
-    fn void(&self, batch: LedgerId) -> Result<Fate, StoreError>;
+    async fn void(&self, batch: LedgerId) -> Result<Fate, StoreError>;
 
     /// Forgets the records of a writer's batches below `settled_below`, and refuses them for ever.
-    fn prune(&self, writer: Writer, settled_below: i64) -> Result<(), StoreError>;
+    async fn prune(&self, writer: Writer, settled_below: i64) -> Result<(), StoreError>;
 
     /// Forgets a writer of which nothing is left to do.
-    fn retire(&self, writer: Writer) -> Result<(), StoreError>;
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError>;
 
     /// Reads a counter and whether `batch` is part of what it says, at one instant.
-    fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError>;
+    async fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError>;
 
     /// Reads a counter, adds in here, and writes it: what a service without a buffer does.
-    fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError>;
+    async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError>;
 
     /// Applies dead letters, all or none, in one transaction.
-    fn replay(&self, letters: &[Replay<'_>]) -> Result<Vec<Replayed>, StoreError>;
+    async fn replay(&self, letters: Vec<Replay>) -> Result<Vec<Replayed>, StoreError>;
 }
 
 /// Adds without ever wrapping.

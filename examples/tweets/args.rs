@@ -73,7 +73,7 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Durations are written as 300ms, 5s, 2m or 1h.
+Durations are written as 300ms, 5s or 2m.
 
 Exit status: 0 the account balances: every tweet that was taken in is stored once or named as
 malformed; 1 it does not; 2 the pipeline could not start (bad option, database not reachable).";
@@ -119,19 +119,10 @@ fn database(text: &str) -> Result<Database, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
-    };
-    let number: u32 = number.parse().map_err(|_| "write a whole number, such as 300ms or 5s".to_owned())?;
-    match Duration::from_millis(u64::from(number) * millis) {
-        duration if duration <= Duration::from_secs(86_400) => Ok(duration),
-        _ => Err("at most 24h".to_owned()),
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > Duration::from_secs(86_400) => Err("at most 1day".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write 300ms, 5s or 2m")),
     }
 }
 

@@ -58,7 +58,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             // Merging is the user's code and may panic; the other keys of the batch must not suffer.
             let mut settlement = Settlement::default();
             let _ = self.callbacks.call(|| {
-                shard.requeue(&ticket, data, now, |key| self.spot(key).hash, &mut settlement);
+                shard.requeue(&ticket, data, now, self, &mut settlement);
             });
             drop(shard);
             self.follow_settlement(settlement, Some(&failure));

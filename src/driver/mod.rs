@@ -2,6 +2,7 @@
 //! user code. `core` and what it uses know neither threads nor tasks; `threads`, `tasks`
 //! and `inline` wait and call.
 
+mod bulk;
 pub(crate) mod clock;
 pub(crate) mod complete;
 pub(crate) mod context;
@@ -24,5 +25,6 @@ pub(crate) mod sync;
 #[cfg(feature = "tokio")]
 pub(crate) mod tasks;
 pub(crate) mod threads;
+mod volume;
 pub(crate) mod waiter;
 mod waiting;

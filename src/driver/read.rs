@@ -72,7 +72,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     pub(crate) fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<V> {
         let spot = self.spot(key);
-        let removed = self.shard(spot.partition).remove(spot.hash, |other| key.equivalent(other));
+        let mut shard = self.shard(spot.partition);
+        let removed = shard.remove(spot.hash, |other| key.equivalent(other));
+        self.release_from(&mut shard);
+        drop(shard);
         let (data, settlement) = removed?;
         self.follow_settlement(settlement, None);
         Some(data)
@@ -115,6 +118,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         for shard in self.shards() {
             watch_flying(shard);
+            if reason == FlushReason::Volume {
+                let mut shard = shard.lock();
+                shard.count_afresh();
+                self.release_from(&mut shard);
+            }
             let mut from = Some(0);
             while let Some(start) = from {
                 let mut shard = shard.lock();

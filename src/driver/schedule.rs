@@ -160,7 +160,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut dry = 0;
         while entries.len() < most && dry < self.partitions() {
             let limit = share.min(most - entries.len());
-            let more = self.shard(pulse.cursor).take(now, limit, sequence, entries);
+            let mut shard = self.shard(pulse.cursor);
+            let more = shard.take(now, limit, sequence, entries);
+            self.release_from(&mut shard);
+            drop(shard);
             dry = if more { 0 } else { dry + 1 };
             pulse.cursor = (pulse.cursor + 1) % self.partitions();
         }

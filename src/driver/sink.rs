@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::context;
 use super::core::Key;
@@ -16,6 +17,7 @@ use crate::async_data_buffer::AsyncDataBuffer;
 use crate::batch::FlushBatch;
 use crate::data_buffer::{DataBuffer, FailedFlush, Verdict};
 use crate::failure::{FlushError, FlushFailure, KeyCause, Outcome, Scope, contained};
+use crate::interval::IntervalPolicy;
 use crate::observer::Observer;
 
 /// How an attempt ended, without the sink's error type.
@@ -114,6 +116,7 @@ pub(crate) struct Callbacks<K, V> {
     instance: u64,
     sink: Box<dyn Sink<K, V>>,
     observers: Vec<Arc<dyn Observer>>,
+    interval: Option<Box<dyn IntervalPolicy<K, V>>>,
     /// Relaxed: a statistic.
     panics: AtomicU64,
 }
@@ -125,8 +128,13 @@ impl<K, V> std::fmt::Debug for Callbacks<K, V> {
 }
 
 impl<K: 'static, V: 'static> Callbacks<K, V> {
-    pub(crate) fn new(instance: u64, sink: Box<dyn Sink<K, V>>, observers: Vec<Arc<dyn Observer>>) -> Self {
-        Callbacks { instance, sink, observers, panics: AtomicU64::new(0) }
+    pub(crate) fn new(
+        instance: u64,
+        sink: Box<dyn Sink<K, V>>,
+        observers: Vec<Arc<dyn Observer>>,
+        interval: Option<Box<dyn IntervalPolicy<K, V>>>,
+    ) -> Self {
+        Callbacks { instance, sink, observers, interval, panics: AtomicU64::new(0) }
     }
 
     pub(crate) fn panics(&self) -> u64 {
@@ -147,6 +155,12 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
     /// `None` if it panicked.
     pub(crate) async fn handle_error(&self, failed: FailedFlush<K, V>) -> Option<Verdict<V>> {
         self.tend(|| self.sink.handle_error(failed)).await.ok()
+    }
+
+    /// What the policy says, if there is one that does not panic.
+    pub(crate) fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration> {
+        let policy = self.interval.as_ref()?;
+        self.call(|| policy.interval(key, data, now)).ok()
     }
 
     pub(crate) fn handle_shed(&self, key: K, data: V) {

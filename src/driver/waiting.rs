@@ -24,11 +24,8 @@ mod tests;
 /// How an insert ended; a refused one gives back what it was given.
 type Insertion<P, I> = Result<(), (InsertErrorKind, P, I)>;
 
-/// An insert that has tried, or has to wait first.
-enum Try<'a, P, I> {
-    Over(Insertion<P, I>),
-    Wait(Place<'a>, P, I),
-}
+/// An insert that has to wait before it tries again.
+type Waits<'a, P, I> = (Place<'a>, P, I);
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Whether a blocking call may wait where it was made.
@@ -91,10 +88,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let deadline = self.deadline(timeout);
         loop {
             let place;
-            (place, probe, item) = match self.try_insert(spot, probe, item, deadline) {
-                Try::Over(insertion) => return insertion,
-                Try::Wait(place, probe, item) => (place, probe, item),
-            };
+            match self.try_insert(spot, probe, item, deadline) {
+                Ok(insertion) => return insertion,
+                Err(waits) => (place, probe, item) = waits,
+            }
             self.wait_or_pass_time(deadline, || place.wait(&self.clock, deadline));
         }
     }
@@ -111,10 +108,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let deadline = self.deadline(timeout);
         loop {
             let place;
-            (place, probe, item) = match self.try_insert(spot, probe, item, deadline) {
-                Try::Over(insertion) => return insertion,
-                Try::Wait(place, probe, item) => (place, probe, item),
-            };
+            match self.try_insert(spot, probe, item, deadline) {
+                Ok(insertion) => return insertion,
+                Err(waits) => (place, probe, item) = waits,
+            }
             self.wait_or_pass_time_async(deadline, place.wait_async(&self.clock, deadline)).await;
         }
     }
@@ -141,26 +138,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// Tries to insert, and takes a place among those who wait for room if there is none.
+    /// Tries to insert; `Err` with a place among those who wait if there is no room.
     fn try_insert<P: Probe<K>>(
         &self,
         spot: Spot,
         probe: P,
         item: V::Item,
         deadline: Duration,
-    ) -> Try<'_, P, V::Item> {
+    ) -> Result<Insertion<P, V::Item>, Waits<'_, P, V::Item>> {
         let place = self.room.enter();
-        let (probe, item) = match self.insert(spot, probe, item) {
+        let (probe, item) = match self.insert_if_roomy(spot, probe, item) {
             Err((InsertErrorKind::Full, probe, item)) => (probe, item),
-            settled => return Try::Over(settled),
+            settled => return Ok(settled),
         };
         if self.clock.now() >= deadline {
-            return Try::Over(Err((InsertErrorKind::TimedOut, probe, item)));
+            return Ok(Err((InsertErrorKind::TimedOut, probe, item)));
         }
         if let Overflow::FlushOldest { .. } = self.config.overflow {
             self.hasten();
         }
-        Try::Wait(place, probe, item)
+        Err((place, probe, item))
     }
 
     /// Registers one who waits for what `request` asks to be flushed in these partitions.

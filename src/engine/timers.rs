@@ -80,6 +80,11 @@ impl Timers {
         }
     }
 
+    /// Where among all timers this one is: counts up from zero.
+    pub(crate) fn place(timer: u32) -> usize {
+        timer as usize - SENTINELS
+    }
+
     pub(crate) fn hash(&self, timer: u32) -> u32 {
         self.nodes[timer as usize].hash
     }
@@ -118,6 +123,21 @@ impl Timers {
     pub(crate) fn rearm(&mut self, timer: u32, tick: Tick) {
         self.unlink(timer);
         self.set_armed(timer, tick);
+    }
+
+    /// Moves a deadline forward, never back. Says whether an armed timer was moved; one that is due
+    /// only gets a new deadline on record.
+    pub(crate) fn pull_forward(&mut self, timer: u32, tick: Tick) -> bool {
+        if tick >= self.deadline(timer) {
+            return false;
+        }
+        let armed = self.state(timer) == State::Armed;
+        if armed {
+            self.rearm(timer, tick)
+        } else {
+            self.set_deadline(timer, tick)
+        }
+        armed
     }
 
     /// Makes an armed or parked timer due now; its deadline stays on record. A queued one keeps

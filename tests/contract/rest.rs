@@ -19,7 +19,9 @@ type Lists = Rig<&'static str, Vec<u32>>;
 type Settings = Builder<&'static str, Vec<u32>>;
 
 fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
-    for (option, builder) in bad_sizes().into_iter().chain(bad_times()).chain(bad_policies()) {
+    for (option, builder) in
+        bad_sizes().into_iter().chain(bad_times()).chain(bad_policies()).chain(bad_steps())
+    {
         match Rig::try_with(driver, Script::accepting(), |_| builder).map(|rig| rig.driver) {
             Err(error @ BuildError::Invalid { option: named, .. }) => {
                 assert_eq!(named, option);
@@ -30,11 +32,12 @@ fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
     }
 }
 
-fn bad_sizes() -> [(&'static str, Settings); 9] {
+fn bad_sizes() -> [(&'static str, Settings); 10] {
     [
         ("partitions", Buffer::builder().partitions(0)),
         ("partitions", Buffer::builder().partitions(65_537)),
         ("flush_at", Buffer::builder().flush_at(0)),
+        ("flush_all_at", Buffer::builder().flush_all_at(0)),
         ("max_batch_keys", Buffer::builder().max_batch_keys(0)),
         ("flush_threads", Buffer::builder().flush_threads(0)),
         ("flush_threads", Buffer::builder().flush_threads(1_025)),
@@ -64,6 +67,19 @@ fn bad_policies() -> [(&'static str, Settings); 6] {
         ("retry", Buffer::builder().retry(RetryPolicy::new().factor(0.5))),
         ("retry", Buffer::builder().retry(RetryPolicy::new().jitter(2.0))),
         ("retry", Buffer::builder().retry(RetryPolicy::new().cap(Duration::MAX))),
+    ]
+}
+
+fn bad_steps() -> [(&'static str, Settings); 7] {
+    let at = |inserts, within| Buffer::builder().interval(secs(10)).interval_at(inserts, within);
+    [
+        ("interval_at", at(1, secs(5))),
+        ("interval_at", at(2, Duration::ZERO)),
+        ("interval_at", at(2, secs(10))),
+        ("interval_at", at(2, secs(5)).interval_at(2, secs(4))),
+        ("interval_at", at(3, secs(4)).interval_at(2, secs(4))),
+        ("interval_at", at(3, secs(5)).interval_at(2, secs(4))),
+        ("interval_at", at(10, secs(5)).flush_at(10)),
     ]
 }
 

@@ -39,7 +39,7 @@ impl Database {
                 rows.collect::<Result<_, _>>().unwrap()
             }
             Database::Postgres(server) => {
-                let rows = server.client().query(query, &[]).unwrap();
+                let rows = server.client().query(query);
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect()
             }
         }
@@ -53,7 +53,7 @@ impl Database {
                 let connection = rusqlite::Connection::open(path).unwrap();
                 connection.query_row(&query, (), |row| row.get(0)).unwrap()
             }
-            Database::Postgres(server) => server.client().query_one(&query, &[]).unwrap().get(0),
+            Database::Postgres(server) => server.client().number(&query),
         }
     }
 }

@@ -108,10 +108,10 @@ fn a_copy_of_a_batch_that_was_delayed_is_never_applied() {
 fn a_copy_of_a_batch_that_was_split_meanwhile_is_never_applied() {
     let Some(setting) = Setting::new() else { return };
     let Database::Postgres(server) = &setting.database else { return };
-    let mut postgres = server.client();
-    let mut set = |value: i64| {
+    let postgres = server.client();
+    let set = |value: i64| {
         let upsert = "insert into counters values ('poison', $1) on conflict (key) do update set value = $1";
-        postgres.execute(upsert, &[&value]).unwrap();
+        postgres.execute(upsert, &[&value]);
     };
     let mut service = setting.home.start(&["--database", &setting.url, "--interval", "1s"]);
     let client = service.client();

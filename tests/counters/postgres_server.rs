@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::sql::SqlClient;
+
 pub(crate) struct PostgresServer {
     programs: PathBuf,
     owner: Option<(u32, u32)>,
@@ -54,8 +56,8 @@ impl PostgresServer {
         self.port
     }
 
-    pub(crate) fn client(&self) -> postgres::Client {
-        postgres::Client::connect(&self.url(), postgres::NoTls).unwrap()
+    pub(crate) fn client(&self) -> SqlClient {
+        SqlClient::connect(&self.url())
     }
 
     /// What the server has logged.

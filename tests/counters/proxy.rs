@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::wait::LIMIT;
 
+/// How a request to cancel a statement begins: its length and its number.
+const CANCELLATION: [u8; 8] = [0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e];
+
 /// What happens to the next flush.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoil {
@@ -28,6 +31,8 @@ struct Shared {
     next: Mutex<Option<Spoil>>,
     /// While set, new connections are turned away.
     closed: Mutex<bool>,
+    /// While set, requests to cancel a statement do not arrive.
+    losing_cancellations: Mutex<bool>,
     delayed: Sender<Delayed>,
 }
 
@@ -51,8 +56,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, delayed) = channel();
-        let shared = Shared { server, next: Mutex::new(None), closed: Mutex::new(false), delayed: sender };
-        let shared = Arc::new(shared);
+        let (next, [closed, losing_cancellations]) = Default::default();
+        let shared = Arc::new(Shared { server, next, closed, losing_cancellations, delayed: sender });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -82,6 +87,11 @@ impl Proxy {
         *self.shared.closed.lock().unwrap() = true;
     }
 
+    /// From now on what the client gives up goes on at the server.
+    pub(crate) fn lose_cancellations(&self) {
+        *self.shared.losing_cancellations.lock().unwrap() = true;
+    }
+
     /// What was delayed.
     pub(crate) fn delayed(&self) -> Delayed {
         self.delayed.recv_timeout(LIMIT).unwrap()
@@ -109,6 +119,9 @@ fn relay(mut client: TcpStream, shared: &Shared) {
     });
     let mut bytes = [0; 65_536];
     while let Ok(read @ 1..) = client.read(&mut bytes) {
+        if bytes.starts_with(&CANCELLATION) && *shared.losing_cancellations.lock().unwrap() {
+            break;
+        }
         match take_spoil(shared, &bytes[..read]) {
             None => {}
             Some(Spoil::LoseAnswer) => *lost.lock().unwrap() = true,

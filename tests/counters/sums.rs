@@ -61,15 +61,15 @@ fn batches_of_several_processes_that_overlap_never_deadlock() {
         (0..100).for_each(|key| client.increment(&format!("key {key}"), 1));
     }
     // Somebody has a row in the middle, so that all batches get stuck half-way.
-    let (mut blocker, mut observer) = (server.client(), server.client());
-    let mut blocking = blocker.transaction().unwrap();
-    blocking.execute("insert into counters values ('key 50', 0)", &[]).unwrap();
+    let (blocker, observer) = (server.client(), server.client());
+    blocker.execute("begin", &[]);
+    blocker.execute("insert into counters values ('key 50', 0)", &[]);
     services.iter().for_each(|service| service.signal("TERM"));
     eventually("all are stuck", || {
         let stuck = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
-        (observer.query_one(stuck, &[]).unwrap().get::<_, i64>(0) == 6).then_some(())
+        (observer.number(stuck) == 6).then_some(())
     });
-    blocking.commit().unwrap();
+    blocker.execute("commit", &[]);
     for service in &mut services {
         assert_eq!(service.wait().0, Some(0));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use write_behind::{BatchId, FlushReason, Outcome};
 
 use crate::history::Fate;
-use crate::reference::{End, Flight, Generation, Kept, Model, Wait};
+use crate::reference::{Asked, End, Flight, Generation, Kept, Model, Wait};
 use crate::sink::{Attempt, Event, Kind, Line, Told};
 
 impl<V: Kind> Model<V> {
@@ -76,9 +76,10 @@ impl<V: Kind> Model<V> {
         let closed = state.generations.len() > 1;
         let reasonable = match line.reason {
             FlushReason::Deadline => state.window.0 <= at,
-            FlushReason::Size => state.full || closed,
-            FlushReason::Complete => state.ready,
-            FlushReason::Requested => state.requested,
+            FlushReason::Size => state.asked.full || closed,
+            FlushReason::Complete => state.asked.ready,
+            FlushReason::Volume => state.asked.volume,
+            FlushReason::Requested => state.asked.requested,
             FlushReason::Pressure => may_press,
             FlushReason::Shutdown => closing,
             _ => false,
@@ -88,11 +89,13 @@ impl<V: Kind> Model<V> {
         assert_eq!(generation.data, line.data);
         assert_eq!(generation.count(), line.count);
         if state.generations.is_empty() {
-            (state.requested, state.full, state.ready) = (false, false, false);
+            state.asked = Asked::default();
         }
         state.held &= state.generations.len() > 1;
         let wait = Wait::Attempt { id: Some(attempt.id), until: at };
+        let count = generation.count();
         state.flight = Some(Flight { generation, attempts: 1, wait });
+        self.leave(count);
     }
 
     /// The sink applied it: once, and after what was inserted before.

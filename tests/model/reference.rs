@@ -37,16 +37,27 @@ pub(crate) struct Flight<V> {
     pub(crate) wait: Wait,
 }
 
+/// What has asked for a flush of a key's last generation, and of those before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub(crate) requested: bool,
+    /// The whole buffer was full.
+    pub(crate) volume: bool,
+    /// It reached `flush_at`.
+    pub(crate) full: bool,
+    /// An insert made it ready.
+    pub(crate) ready: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct KeyState<V> {
     /// Oldest first; the last one absorbs, those before it were closed early.
     pub(crate) generations: VecDeque<Generation<V>>,
     /// The earliest and the latest time that the schedule may flush the last generation at.
     pub(crate) window: (Duration, Duration),
-    pub(crate) requested: bool,
-    pub(crate) full: bool,
-    /// An insert made the last generation ready.
-    pub(crate) ready: bool,
+    /// When that generation began, or was put back.
+    pub(crate) began: Duration,
+    pub(crate) asked: Asked,
     /// Something was put back before the closed generations, so all wait for the window.
     pub(crate) held: bool,
     pub(crate) flight: Option<Flight<V>>,
@@ -57,9 +68,8 @@ impl<V> Default for KeyState<V> {
         KeyState {
             generations: VecDeque::new(),
             window: (Duration::MAX, Duration::MAX),
-            requested: false,
-            full: false,
-            ready: false,
+            began: Duration::ZERO,
+            asked: Asked::default(),
             held: false,
             flight: None,
         }
@@ -74,7 +84,8 @@ impl<V> KeyState<V> {
     /// Whether the schedule has to have flushed it by now.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         let closed = self.generations.len() > 1;
-        self.window.1 <= now || self.requested || if closed { !self.held } else { self.full || self.ready }
+        let Asked { requested, volume, full, ready } = self.asked;
+        self.window.1 <= now || requested || volume || if closed { !self.held } else { full || ready }
     }
 }
 
@@ -101,6 +112,8 @@ pub(crate) struct Model<V> {
     pub(crate) settings: Settings,
     pub(crate) keys: BTreeMap<u8, KeyState<V>>,
     pub(crate) kept: Vec<Kept<V>>,
+    /// Pending inserts that do not count towards `flush_all_at` any more.
+    pub(crate) settled: u64,
     pub(crate) ends: BTreeMap<u64, End>,
     /// Numbers that storage which records batch ids has applied.
     pub(crate) applied: BTreeSet<u64>,
@@ -126,6 +139,7 @@ impl<V: Kind> Model<V> {
             settings,
             keys: (0..6).map(|key| (key, KeyState::default())).collect(),
             kept: Vec::new(),
+            settled: 0,
             ends: BTreeMap::new(),
             applied: BTreeSet::new(),
             last_applied: BTreeMap::new(),
@@ -172,51 +186,84 @@ impl<V: Kind> Model<V> {
     pub(crate) fn accept(&mut self, key: u8, item: V::Item, now: Duration) {
         self.accepted += 1;
         let (number, flush_at) = (self.accepted, self.settings.flush_at.map(u64::from));
-        let window = self.window(now);
+        let (interval_at, jitter) = (self.settings.interval_at.clone(), self.settings.jitter);
+        let starts = self.keys[&key].generations.back().is_none_or(|last| !last.data.accepts(&item));
+        let window = starts.then(|| self.window(key, now));
         let state = self.key(key);
         match state.generations.back_mut() {
             Some(last) if last.data.accepts(&item) => {
                 let was_ready = last.data.is_ready();
                 last.data.absorb(item);
-                state.ready |= !was_ready && last.data.is_ready();
+                state.asked.ready |= !was_ready && last.data.is_ready();
                 last.numbers.push(number);
-                state.full |= Some(last.count()) == flush_at;
+                state.asked.full |= Some(last.count()) == flush_at;
+                let step = interval_at.iter().find(|(inserts, _)| u64::from(*inserts) == last.count());
+                if let Some(&(_, within)) = step {
+                    let latest = state.began + within + jitter;
+                    state.window.0 = state.window.0.min(state.began + within);
+                    state.window.1 = state.window.1.min(latest);
+                }
             }
             last => {
                 // What was asked for, or held back, was what is closed now.
                 state.held &= last.is_none();
                 let data = V::start(item);
-                state.ready = data.is_ready();
+                state.asked = Asked { ready: data.is_ready(), full: flush_at == Some(1), ..Asked::default() };
                 state.generations.push_back(Generation { data, numbers: vec![number] });
-                (state.window, state.requested, state.full) = (window, false, flush_at == Some(1));
+                (state.window, state.began) = (window.expect("it starts one"), now);
             }
         }
+        self.flush_if_full();
+    }
+
+    fn pending(&self) -> u64 {
+        self.keys.values().flat_map(|state| &state.generations).map(Generation::count).sum()
+    }
+
+    /// An insert is in: if the buffer is full as a whole, all that is pending is asked for.
+    fn flush_if_full(&mut self) {
+        if self.settings.flush_all_at.is_none_or(|limit| self.pending() - self.settled < limit) {
+            return;
+        }
+        self.settled = self.pending();
+        self.keys.values_mut().for_each(|state| state.asked.volume |= !state.generations.is_empty());
+    }
+
+    /// So many inserts have left the table; those that had been asked for go first.
+    pub(crate) fn leave(&mut self, inserts: u64) {
+        self.settled = self.settled.saturating_sub(inserts);
     }
 
     /// When a generation that begins now is due.
-    pub(crate) fn window(&self, now: Duration) -> (Duration, Duration) {
-        let low = now + self.settings.interval;
+    pub(crate) fn window(&mut self, key: u8, now: Duration) -> (Duration, Duration) {
+        let longest = self.settings.interval;
+        let chosen = self.settings.policy.map(|policy| policy[usize::from(key)]);
+        self.panics += u64::from(chosen == Some(None));
+        let interval = chosen.flatten().unwrap_or(longest).clamp(Duration::from_millis(1), longest);
+        let low = now + interval;
         (low, low + self.settings.jitter)
     }
 
     pub(crate) fn request(&mut self, key: u8) {
         let state = self.key(key);
-        state.requested |= !state.generations.is_empty();
+        state.asked.requested |= !state.generations.is_empty();
     }
 
     pub(crate) fn remove(&mut self, key: u8) -> Option<V> {
         let removed = self.key(key).generations.pop_front()?;
         self.end(&removed, End::Removed);
+        self.leave(removed.count());
         let state = self.key(key);
         if state.generations.is_empty() {
-            (state.requested, state.full, state.ready, state.held) = (false, false, false, false);
+            (state.asked, state.held) = (Asked::default(), false);
         }
         Some(removed.data)
     }
 
     /// Puts data back before newer data of its key.
     pub(crate) fn requeue(&mut self, key: u8, mut older: Generation<V>, now: Duration) {
-        let window = self.window(now);
+        let window = self.window(key, now);
+        self.settled += older.count();
         let state = self.key(key);
         let merges = state.generations.len() == 1 && older.data.accepts_merge(&state.generations[0].data);
         if let Some(newer) = merges.then(|| state.generations.pop_front()).flatten() {
@@ -224,8 +271,8 @@ impl<V: Kind> Model<V> {
             older.numbers.extend(newer.numbers);
         }
         state.generations.push_front(older);
-        (state.window, state.requested, state.full) = (window, false, false);
-        (state.ready, state.held) = (false, true);
+        (state.window, state.began) = (window, now);
+        (state.asked, state.held) = (Asked::default(), true);
     }
 
     pub(crate) fn end(&mut self, generation: &Generation<V>, end: End) {

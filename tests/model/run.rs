@@ -1,6 +1,7 @@
 //! Runs a history on a buffer and on the model side by side.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,8 +36,21 @@ pub(crate) fn run<V: Kind>(history: &History) {
     pair.check_the_end();
 }
 
-fn build<V>(settings: &Settings) -> write_behind::Builder<u8, V> {
-    Buffer::builder()
+fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V> {
+    let mut builder = Buffer::builder();
+    for &(inserts, within) in &settings.interval_at {
+        builder = builder.interval_at(inserts, within);
+    }
+    if let Some(inserts) = settings.flush_all_at {
+        builder = builder.flush_all_at(inserts);
+    }
+    if let Some(intervals) = settings.policy {
+        builder = builder.interval_policy(move |key: &u8, _: &V, _: Duration| {
+            let interval = intervals[usize::from(*key)];
+            interval.unwrap_or_else(|| resume_unwind(Box::new("the policy panics")))
+        });
+    }
+    builder
         .interval(settings.interval)
         .jitter(settings.jitter)
         .partitions(settings.partitions)

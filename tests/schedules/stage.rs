@@ -89,6 +89,16 @@ impl Log {
         self.wait(|record| record.applied.get(&key).map_or(0, Vec::len) >= inserts);
     }
 
+    /// How much was applied in all.
+    pub(crate) fn total(&self) -> usize {
+        self.record.lock().unwrap().applied.values().map(Vec::len).sum()
+    }
+
+    /// Waits until the sink has so much in all.
+    pub(crate) fn wait_for_total(&self, inserts: usize) {
+        self.wait(|record| record.applied.values().map(Vec::len).sum::<usize>() >= inserts);
+    }
+
     pub(crate) fn wait_for_attempts(&self, attempts: u32) {
         self.wait(|record| record.attempts >= attempts);
     }

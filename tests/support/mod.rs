@@ -13,20 +13,9 @@ pub(crate) use script::{Answer, Call, Script};
 macro_rules! each_driver {
     ($($scenario:ident),+ $(,)?) => {$(
         mod $scenario {
-            #[test]
-            fn threads() {
-                super::$scenario(crate::support::Driver::Threads);
-            }
-
-            #[test]
-            fn inline() {
-                super::$scenario(crate::support::Driver::Inline);
-            }
-
-            #[test]
-            fn tasks() {
-                super::$scenario(crate::support::Driver::Tasks);
-            }
+            driver_test!(threads, $scenario, Threads);
+            driver_test!(inline, $scenario, Inline);
+            driver_test!(tasks, $scenario, Tasks);
         }
     )+};
 }
@@ -35,17 +24,19 @@ macro_rules! each_driver {
 macro_rules! each_concurrent_driver {
     ($($scenario:ident),+ $(,)?) => {$(
         mod $scenario {
-            #[test]
-            fn threads() {
-                super::$scenario(crate::support::Driver::Threads);
-            }
-
-            #[test]
-            fn tasks() {
-                super::$scenario(crate::support::Driver::Tasks);
-            }
+            driver_test!(threads, $scenario, Threads);
+            driver_test!(tasks, $scenario, Tasks);
         }
     )+};
+}
+
+macro_rules! driver_test {
+    ($name:ident, $scenario:ident, $driver:ident) => {
+        #[test]
+        fn $name() {
+            super::$scenario(crate::support::Driver::$driver);
+        }
+    };
 }
 
 mod tests;

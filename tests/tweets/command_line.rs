@@ -12,15 +12,15 @@ fn bad_options_are_refused_with_the_reason() {
         (["--database", "mysql://localhost/x"], "write sqlite:PATH or postgres://"),
         (["--database", "sqlite:"], "the path is missing"),
         (["--database", "postgres://localhost:port/x"], "not a valid Postgres address"),
-        (["--work", "1"], "such as 300ms or 5s"),
-        (["--work", "25h"], "at most 24h"),
+        (["--work", "1"], "write 300ms, 5s or 2m"),
+        (["--work", "25h"], "at most 1day"),
         (["--write-every", "0s"], "must be more than zero"),
         (["--in-flight", "0"], "1.."),
         (["--batch", "0"], "1.."),
         (["--max-workers", "1001"], "1..=1000"),
         (["--min-workers", "17"], "--min-workers 17 is more than --max-workers 16"),
         (["--speculate", "3"], "--min-workers 2 is too few"),
-        (["--drain-within", "soon"], "such as 300ms or 5s"),
+        (["--drain-within", "soon"], "write 300ms, 5s or 2m"),
     ] {
         let end = Process::start(&options).end();
         assert_eq!(end.code, Some(2), "{options:?}: {end:#?}");

@@ -16,6 +16,9 @@ mod process;
 #[allow(dead_code)]
 #[path = "../counters/proxy.rs"]
 mod proxy;
+#[allow(dead_code)]
+#[path = "../counters/sql.rs"]
+mod sql;
 mod sqlite;
 mod tables;
 #[path = "../counters/wait.rs"]

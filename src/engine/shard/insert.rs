@@ -57,6 +57,8 @@ pub(crate) struct Need {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Closed,
+    /// The shard's admissions are used up.
+    NotAdmitted,
     /// The shard's credit does not cover this.
     Short(Need),
 }
@@ -66,6 +68,21 @@ pub(crate) struct Refused<P, I> {
     pub(crate) probe: P,
     pub(crate) item: I,
     pub(crate) why: Refusal,
+}
+
+/// An item that its key's generation did not take just like that.
+pub(crate) struct Unabsorbed<I> {
+    item: I,
+    why: Obstacle,
+}
+
+enum Obstacle {
+    /// The shard is closed, or its admissions are used up.
+    NotAdmitted,
+    NoGeneration,
+    /// The generation can absorb no more.
+    Unfit,
+    Short(Need),
 }
 
 /// Settles the weight of an aggregate on what it really became, even if `absorb` panics.
@@ -95,39 +112,86 @@ fn early(completed: bool) -> FlushReason {
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// Adds an item to its key's generation, or starts one.
-    #[inline]
     pub(crate) fn insert<P: Probe<K>>(
         &mut self,
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        if !self.open {
-            return Err(Refused { probe, item, why: Refusal::Closed });
+        match self.absorb(hash, &probe, item) {
+            Ok(inserted) => Ok(inserted),
+            Err(unabsorbed) => self.insert_unabsorbed(hash, probe, unabsorbed, host),
+        }
+    }
+
+    /// Adds an item to its key's generation if that takes it just like that.
+    ///
+    /// Everything else is left to [`insert_unabsorbed`](Self::insert_unabsorbed), so that this takes
+    /// few instructions: the fewer they are, the more inserts a processor has under way while it
+    /// waits for memory.
+    #[inline(always)]
+    pub(crate) fn absorb<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: &P,
+        item: V::Item,
+    ) -> Result<Inserted, Unabsorbed<V::Item>> {
+        if self.busy.admissions == 0 {
+            return Err(Unabsorbed { item, why: Obstacle::NotAdmitted });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
-            return self.start(hash, probe, item, host);
+            return Err(Unabsorbed { item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
-            return self.close_and_start(hash, probe, item, host);
+            return Err(Unabsorbed { item, why: Obstacle::Unfit });
         }
         let growth = pending.data.growth(&item);
         if growth > self.busy.weight_credit {
-            let why = Refusal::Short(Need { keys: 0, weight: growth });
-            return Err(Refused { probe, item, why });
+            let why = Obstacle::Short(Need { keys: 0, weight: growth });
+            return Err(Unabsorbed { item, why });
         }
         let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
         Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
         let completed = !was_ready && pending.data.is_ready();
-        pending.count += 1;
-        self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
-        if pending.count != self.flush_at && !completed {
+        let count = pending.count + 1;
+        pending.count = count;
+        self.busy.admissions -= 1;
+        if count < self.first_step && !completed {
             return Ok(Inserted::Absorbed);
         }
         let timer = pending.timer;
-        Ok(self.fall_due(timer, early(completed)))
+        Ok(if completed { self.fall_due(timer, FlushReason::Complete) } else { self.reach(timer, count) })
+    }
+
+    /// The generation has absorbed so many inserts, which may be one of the steps.
+    #[cold]
+    fn reach(&mut self, timer: u32, count: u32) -> Inserted {
+        let cold = &mut *self.cold;
+        match cold.deadlines.step(timer, count) {
+            Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
+            Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
+            _ => Inserted::Absorbed,
+        }
+    }
+
+    /// Does what [`absorb`](Self::absorb) found to be necessary.
+    pub(crate) fn insert_unabsorbed<P: Probe<K>>(
+        &mut self,
+        hash: u32,
+        probe: P,
+        unabsorbed: Unabsorbed<V::Item>,
+        host: &impl Host<K, V>,
+    ) -> Result<Inserted, Refused<P, V::Item>> {
+        let Unabsorbed { item, why } = unabsorbed;
+        let why = match why {
+            Obstacle::NoGeneration => return self.start(hash, probe, item, host),
+            Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
+            Obstacle::Short(need) => Refusal::Short(need),
+            Obstacle::NotAdmitted if self.cold.open => Refusal::NotAdmitted,
+            Obstacle::NotAdmitted => Refusal::Closed,
+        };
+        Err(Refused { probe, item, why })
     }
 
     #[cold]
@@ -141,7 +205,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         let cold = &mut *self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
@@ -159,17 +223,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
             flying.rejoined = true;
         }
         let now = host.now();
-        let deadline = cold.timing.deadline(now, &mut cold.random);
-        let timer = cold.timers.arm(hash, tick::floor(now), deadline);
+        let deadline = cold.deadlines.draw(now, host.interval(&key, &data, now));
+        let timer = cold.timers.arm(hash, tick::floor(now), deadline.tick);
+        cold.deadlines.note(timer, deadline);
         let pending = Pending { key, data, count: 1, timer };
         self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
-        self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
-        if self.flush_at == 1 || completed {
+        self.busy.admissions -= 1;
+        if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));
             return Ok(Inserted::Due);
         }
-        Ok(Inserted::Armed(deadline))
+        Ok(Inserted::Armed(deadline.tick))
     }
 
     /// The generation cannot absorb the item: it is set aside to be flushed first, and the item
@@ -180,7 +244,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: P,
         item: V::Item,
-        host: &impl Host<K>,
+        host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
         let weight = V::start_weight(&item);
         if weight > self.busy.weight_credit {
@@ -200,11 +264,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         };
         cold.closed.push_back(&pending.key, older);
         let timer = pending.timer;
-        let deadline = cold.timing.deadline(host.now(), &mut cold.random);
-        self.busy.accepted += 1;
-        self.busy.pending_inserts += 1;
+        let now = host.now();
+        let deadline = cold.deadlines.draw(now, host.interval(&pending.key, &pending.data, now));
+        cold.deadlines.note(timer, deadline);
+        self.busy.admissions -= 1;
         let inserted = self.fall_due(timer, early(completed));
-        self.cold.timers.set_deadline(timer, deadline);
+        self.cold.timers.set_deadline(timer, deadline.tick);
         Ok(inserted)
     }
 }

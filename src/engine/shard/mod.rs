@@ -14,54 +14,41 @@
 //! everything else that belongs to it is in its timer.
 
 mod closed;
+mod deadlines;
 mod insert;
 mod read;
 mod settle;
 mod take;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use hashbrown::HashTable;
-use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::tick::{self, Tick};
+use super::tick::Tick;
 use super::timers::{Expired, Timers};
 use super::watch::Watches;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
+use deadlines::Deadlines;
 
-pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused};
+pub(crate) use deadlines::{Step, Timing};
+pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Unabsorbed};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
 
 /// What a shard asks of its host while it inserts.
-pub(crate) trait Host<K> {
+pub(crate) trait Host<K, V> {
     /// The time; asked only when a generation starts.
     fn now(&self) -> Duration;
+    /// How long a generation that starts may stay, if not as long as any.
+    fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration>;
     /// The key's hash; asked only when the table grows.
     fn hash(&self, key: &K) -> u32;
-}
-
-/// When a generation is due.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
-    pub(crate) interval: Duration,
-    pub(crate) jitter: Duration,
-}
-
-impl Timing {
-    /// First insert + interval + uniform(0..=jitter).
-    fn deadline(&self, now: Duration, random: &mut SmallRng) -> Tick {
-        let jitter = match self.jitter.as_nanos() {
-            0 => 0,
-            nanos => random.random_range(0..=u64::try_from(nanos).unwrap_or(u64::MAX)),
-        };
-        tick::ceil(now + self.interval + Duration::from_nanos(jitter))
-    }
 }
 
 #[derive(Debug)]
@@ -87,8 +74,8 @@ struct Flying<K> {
 #[derive(Debug)]
 pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
-    flush_at: u32,
-    open: bool,
+    /// No lower count means anything to a generation's deadline.
+    first_step: u32,
     cold: Box<Cold<K, V, T>>,
     /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
     /// beside it would have to take the line away from them.
@@ -98,14 +85,16 @@ pub(crate) struct Shard<K, V, T> {
 /// What every insert writes.
 #[derive(Debug, Default)]
 struct Busy {
-    accepted: u64,
-    pending_inserts: u64,
+    /// Inserts that may be accepted without asking the driver; none when the partition is closed.
+    /// Also tells how many have been accepted, and how many are pending.
+    admissions: u64,
     /// Weight that may be used without asking the pool.
     weight_credit: u64,
 }
 
 #[derive(Debug)]
 struct Cold<K, V, T> {
+    open: bool,
     timers: Timers,
     flying: HashTable<Flying<K>>,
     closed: Closed<K, V>,
@@ -113,10 +102,15 @@ struct Cold<K, V, T> {
     key_credit: u64,
     /// All weight drawn from the pool and not given back, used or not.
     weight_granted: u64,
+    /// All admissions there ever were and that were not taken back: used ones are accepted inserts.
+    admitted: u64,
+    /// Pending inserts that do not count towards the whole buffer's trigger any more.
+    settled_inserts: u64,
+    /// What the driver believes this partition to add to its count.
+    on_record: u64,
     tally: Tally,
     watches: Watches<K, T>,
-    timing: Timing,
-    random: SmallRng,
+    deadlines: Deadlines,
     partition: u32,
 }
 
@@ -126,6 +120,9 @@ struct Tally {
     keys: u64,
     /// The part of `keys` that only undelivered data stands for.
     kept_keys: u64,
+    /// Accepted and no longer pending. Kept apart from what is added up below, so that the two can be
+    /// held against each other; counted on the way out because every insert would pay on the way in.
+    left_pending: u64,
     in_flight: u64,
     undelivered: u64,
     flushed: u64,
@@ -140,22 +137,24 @@ fn spread(hash: u32) -> u64 {
 }
 
 impl<K, V, T> Shard<K, V, T> {
-    pub(crate) fn new(partition: u32, timing: Timing, flush_at: Option<u32>, random: SmallRng) -> Self {
+    pub(crate) fn new(partition: u32, timing: Timing, random: SmallRng) -> Self {
         Shard {
             pending: HashTable::new(),
-            flush_at: flush_at.unwrap_or(u32::MAX),
-            open: true,
+            first_step: timing.first_step(),
             busy: CachePadded::default(),
             cold: Box::new(Cold {
+                open: true,
                 timers: Timers::default(),
                 flying: HashTable::new(),
                 closed: Closed::default(),
                 key_credit: 0,
                 weight_granted: 0,
+                admitted: 0,
+                settled_inserts: 0,
+                on_record: 0,
                 tally: Tally::default(),
                 watches: Watches::default(),
-                timing,
-                random,
+                deadlines: Deadlines::new(timing, random),
                 partition,
             }),
         }
@@ -163,11 +162,12 @@ impl<K, V, T> Shard<K, V, T> {
 
     /// Refuses inserts from now on.
     pub(crate) fn close(&mut self) {
-        self.open = false;
+        self.cold.open = false;
+        self.recall_admissions();
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open
+        self.cold.open
     }
 
     /// Whether it holds no data at all.
@@ -192,6 +192,7 @@ impl<K, V, T> Shard<K, V, T> {
             self.cold.flying = HashTable::new();
             self.cold.closed = Closed::default();
             self.cold.timers.shrink();
+            self.cold.deadlines.shrink();
         }
     }
 
@@ -212,8 +213,8 @@ impl<K, V, T> Shard<K, V, T> {
     /// Adds this partition's counters to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
-        stats.accepted += self.busy.accepted;
-        stats.pending += self.busy.pending_inserts;
+        stats.accepted += self.accepted();
+        stats.pending += self.pending_inserts();
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;
         stats.flushed += tally.flushed;

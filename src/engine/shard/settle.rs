@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
+use super::deadlines::Deadline;
 use super::insert::Need;
 use super::take::is_asked_for;
-use super::{Flying, Generation, Pending, Shard, spread};
+use super::{Flying, Generation, Host, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 
@@ -84,25 +85,26 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         ticket: &Ticket,
         data: V,
         now: Duration,
-        make_hash: impl Fn(&K) -> u32,
+        host: &impl Host<K, V>,
         settlement: &mut Settlement<K, T>,
     ) {
         let Some(flying) = self.land(ticket) else { return };
         settlement.reached.append(&mut self.reached(&flying.key, 1));
+        self.cold.tally.in_flight -= ticket.count;
+        self.come_back(ticket.count);
         let cold = &mut *self.cold;
-        cold.tally.in_flight -= ticket.count;
-        self.busy.pending_inserts += ticket.count;
-        let deadline = cold.timing.deadline(now, &mut cold.random);
-        settlement.armed = Some(deadline);
+        let deadline = cold.deadlines.draw(now, host.interval(&flying.key, &data, now));
+        settlement.armed = Some(deadline.tick);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
         let weight_now = data.weight();
         let merged_away = if flying.rejoined {
             self.put_before(&flying, Generation { data, count }, deadline)
         } else {
-            let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline);
+            let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
+            cold.deadlines.note(timer, deadline);
             let pending = Pending { key: flying.key.clone(), data, count, timer };
             let hash = spread(flying.hash);
-            self.pending.insert_unique(hash, pending, |other| spread(make_hash(&other.key)));
+            self.pending.insert_unique(hash, pending, |other| spread(host.hash(&other.key)));
             0
         };
         let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);
@@ -112,12 +114,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     /// Merges `older` with the pending generation of its key, or has it flushed first. Returns by
     /// how much the two weigh less together.
-    fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Tick) -> u64 {
+    fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Deadline) -> u64 {
         let pending = self
             .pending
             .find_mut(spread(flying.hash), |pending| pending.key == flying.key)
             .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
-        self.cold.timers.rearm(pending.timer, deadline);
+        self.cold.timers.rearm(pending.timer, deadline.tick);
+        self.cold.deadlines.note(pending.timer, deadline);
         let count = pending.count.checked_add(older.count);
         // Closed generations stand between this one and the pending one.
         let merges = !self.cold.closed.contains(&flying.key) && older.data.accepts_merge(&pending.data);
@@ -168,7 +171,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 (pending.key, pending.data, pending.count)
             }
         };
-        self.busy.pending_inserts -= u64::from(count);
+        self.leave(u64::from(count));
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
         settlement.reached = self.reached(&key, 1 + u32::from(flies));
@@ -181,7 +184,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn let_newest_wait(&mut self, timer: u32, key: &K, count: u32) -> Option<Tick> {
         let cold = &mut *self.cold;
         let (State::Queued(reason) | State::Parked(reason)) = cold.timers.state(timer) else { return None };
-        if cold.closed.contains(key) || is_asked_for(reason, count, self.flush_at) {
+        if cold.closed.contains(key) || is_asked_for(reason, count, cold.deadlines.flush_at()) {
             return None;
         }
         let deadline = cold.timers.deadline(timer);
@@ -203,7 +206,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             }
             let mut entry = |key: K, data: V, count: u32| {
                 let (count, weight) = (u64::from(count), data.weight());
-                self.busy.pending_inserts -= count;
+                cold.tally.left_pending += count;
+                cold.settled_inserts = cold.settled_inserts.saturating_sub(count);
                 cold.tally.returned += count;
                 // What is drawn and not used stays drawn, whatever the aggregate says it weighs.
                 cold.weight_granted = cold.weight_granted.saturating_sub(weight).max(self.busy.weight_credit);

@@ -12,7 +12,7 @@ pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at: u32) -> bo
         FlushReason::Deadline | FlushReason::Size => count >= flush_at,
         // A later one that is closed in its turn leaves by size.
         FlushReason::Complete => true,
-        FlushReason::Requested | FlushReason::Pressure | FlushReason::Shutdown => true,
+        FlushReason::Requested | FlushReason::Volume | FlushReason::Pressure | FlushReason::Shutdown => true,
     }
 }
 
@@ -65,7 +65,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let flying_key = key.clone();
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
-                if cold.closed.contains(key) || is_asked_for(reason, found.get().count, self.flush_at) {
+                if cold.closed.contains(key)
+                    || is_asked_for(reason, found.get().count, cold.deadlines.flush_at())
+                {
                     cold.timers.park(timer, reason);
                 } else {
                     // The pending one keeps its own deadline.
@@ -89,7 +91,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn take_off(&mut self, flying: Flying<K>, key: K, data: V, reason: FlushReason) -> Entry<K, V> {
         let (hash, count) = (flying.hash, u64::from(flying.count));
         self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
-        self.busy.pending_inserts -= count;
+        self.leave(count);
         self.cold.tally.in_flight += count;
         let weight = data.weight();
         Entry { key, data, count, weight, reason, hash, partition: self.cold.partition }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Timing};
+use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Step, Timing};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 use crate::engine::tick::Tick;
@@ -26,9 +26,13 @@ struct Table<V> {
 
 struct At(Tick);
 
-impl Host<u32> for At {
+impl<V> Host<u32, V> for At {
     fn now(&self) -> Duration {
         Duration::from_millis(self.0)
+    }
+
+    fn interval(&self, _: &u32, _: &V, _: Duration) -> Option<Duration> {
+        None
     }
 
     fn hash(&self, key: &u32) -> u32 {
@@ -43,9 +47,16 @@ impl<V: Aggregate> Table<V> {
     }
 
     fn with(room: Need, flush_at: Option<u32>) -> Self {
-        let timing = Timing { interval: Duration::from_millis(INTERVAL), jitter: Duration::ZERO };
-        let mut shard = Shard::new(0, timing, flush_at, SmallRng::seed_from_u64(1));
+        let steps = flush_at.map(|inserts| Step { inserts, within: Duration::ZERO });
+        Table::with_steps(room, steps.into_iter().collect())
+    }
+
+    fn with_steps(room: Need, steps: Box<[Step]>) -> Self {
+        let interval = Duration::from_millis(INTERVAL);
+        let timing = Timing { interval, jitter: Duration::ZERO, steps };
+        let mut shard = Shard::new(0, timing, SmallRng::seed_from_u64(1));
         shard.grant(room);
+        shard.admit(u64::MAX);
         Table { shard, now: 0, batches: 0 }
     }
 
@@ -78,7 +89,7 @@ impl<V: Aggregate> Table<V> {
     fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
         let (ticket, now) = (entry.ticket(self.batches, 0), Duration::from_millis(self.now));
-        self.shard.requeue(&ticket, entry.data, now, |key| *key, &mut settlement);
+        self.shard.requeue(&ticket, entry.data, now, &At(self.now), &mut settlement);
         settlement
     }
 

@@ -78,6 +78,7 @@ enum Step {
     Arm(u64),
     Cancel(usize),
     Rearm(usize, u64),
+    PullForward(usize, u64),
     Advance(u64),
 }
 
@@ -87,6 +88,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => delay.clone().prop_map(Step::Arm),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => (any::<usize>(), delay.clone()).prop_map(|(which, delay)| Step::Rearm(which, delay)),
+        1 => (any::<usize>(), delay.clone()).prop_map(|(which, delay)| Step::PullForward(which, delay)),
         3 => delay.prop_map(Step::Advance),
     ];
     prop::collection::vec(step, 1..80)
@@ -116,8 +118,15 @@ proptest! {
                     *tick = now + delay;
                     timers.rearm(*timer, now + delay);
                 }
+                Step::PullForward(which, delay) if !model.is_empty() => {
+                    let place = which % model.len();
+                    let (timer, tick) = model.values_mut().nth(place).expect("in range");
+                    let sooner = (now + delay).saturating_sub(1_000);
+                    prop_assert_eq!(timers.pull_forward(*timer, sooner), sooner < *tick);
+                    *tick = sooner.min(*tick);
+                }
                 Step::Advance(delay) => now += delay,
-                Step::Cancel(_) | Step::Rearm(..) => {}
+                Step::Cancel(_) | Step::Rearm(..) | Step::PullForward(..) => {}
             }
             let next = expire_all(&mut timers, now);
             let mut fired = due(&mut timers);

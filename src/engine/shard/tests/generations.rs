@@ -65,6 +65,24 @@ fn size_makes_due_once() {
 }
 
 #[test]
+fn a_step_pulls_the_deadline_forward_and_says_so() {
+    let step = |inserts, ticks| Step { inserts, within: Duration::from_millis(ticks) };
+    let room = Need { keys: 10, weight: 10 };
+    let mut table = Lists::with_steps(room, [step(2, 50), step(4, 20), step(5, 0)].into());
+    table.now = 10;
+    assert_eq!(table.insert(1, 1), Ok(Inserted::Armed(10 + INTERVAL)));
+    table.now = 20;
+    assert_eq!(table.insert(1, 2), Ok(Inserted::Armed(60)));
+    assert_eq!(table.insert(1, 3), Ok(Inserted::Absorbed));
+    table.expire(40);
+    assert!(table.take().is_empty(), "the next step is not reached");
+    assert_eq!(table.insert(1, 4), Ok(Inserted::Armed(30)), "that is past");
+    table.expire(40);
+    assert_eq!(table.insert(1, 5), Ok(Inserted::Absorbed), "it is due already");
+    assert_eq!(data(&table.take()), [(1, vec![1, 2, 3, 4, 5])]);
+}
+
+#[test]
 fn an_early_flush_leaves_no_timer() {
     let mut table = Lists::new();
     for round in 0..100 {
