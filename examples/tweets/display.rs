@@ -17,6 +17,9 @@ use crate::stop::Stop;
 /// In plain lines, every so many seconds, and a second late: they arrive with the buffer's flush.
 const HASHTAGS_EVERY: u64 = 5;
 
+/// A write that takes longer is worth mentioning.
+const SLOW_WRITE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Display {
     pub(crate) tweets: u64,
     pub(crate) in_flight: u64,
@@ -105,7 +108,7 @@ impl Display {
                 self.done() as f64 / seconds.max(0.1)
             ),
             format!("readers    reconnected {} times, waited {} times", reconnects.get(), waits.get()),
-            format!("workers    {}; {} killed and replaced", sizes.join(", "), self.deaths()),
+            format!("workers    {}; {} replaced", sizes.join(", "), self.deaths()),
             format!("           {in_vain} copies of jobs were not needed"),
             format!("malformed  {}", self.progress.count_malformed()),
             format!("on the way {} of {} at most", self.on_the_way(), self.in_flight),
@@ -122,6 +125,10 @@ impl Display {
     fn database(&self) -> String {
         if let Some((since, why)) = self.progress.trouble() {
             return format!("away for {:.1} s: {why}", since.elapsed().as_secs_f64());
+        }
+        let writing = self.progress.writing_for();
+        if writing > SLOW_WRITE {
+            return format!("has not answered for {:.1} s", writing.as_secs_f64());
         }
         let (stored, batches) = (self.progress.stored.get(), self.progress.batches.get());
         let failed = self.progress.failed_writes.get();

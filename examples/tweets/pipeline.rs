@@ -34,6 +34,9 @@ const ENGAGEMENT_EVERY: Duration = Duration::from_secs(1);
 /// How long a tweet may wait for its last part before somebody looks after it.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
 
+/// A write that takes longer is given up, and tried again.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
 pub(crate) struct Pipeline {
     intake: Arc<Intake>,
     join: Buffer<TweetId, Joined>,
@@ -153,6 +156,7 @@ fn start_join(
         .max_keys(args.in_flight)
         .max_batch_keys(args.batch as usize)
         .flush_threads(1)
+        .flush_timeout(WRITE_WITHIN)
         .retry(through_any_outage())
         .start_async(Writer::new(store, progress, args.batch as usize, args.write_every))
 }
@@ -166,6 +170,7 @@ fn start_engagement(
         .interval(ENGAGEMENT_EVERY)
         .jitter(ENGAGEMENT_EVERY / 2)
         .flush_threads(1)
+        .flush_timeout(WRITE_WITHIN)
         .retry(through_any_outage())
         .start_async(Engagement { store: Arc::clone(store), progress: Arc::clone(progress) })
 }

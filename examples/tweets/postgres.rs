@@ -92,7 +92,8 @@ impl PostgresStore {
         })
     }
 
-    /// A connection that is not known to be dead.
+    /// A connection that is not known to be dead. A write that was given up may still be under way on
+    /// it; then the next one waits its turn behind it, and finds what it wanted to store there already.
     async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|error| StoreError::of(&error))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::generator::STREAMS;
 use crate::tweet::TweetId;
@@ -39,6 +39,8 @@ pub(crate) struct Progress {
     malformed: Mutex<Vec<TweetId>>,
     /// Guards since when the database cannot be written to, and why.
     trouble: Mutex<Option<(Instant, String)>>,
+    /// Guards since when tweets are being written.
+    writing: Mutex<Option<Instant>>,
 }
 
 impl Progress {
@@ -75,6 +77,19 @@ impl Progress {
 
     pub(crate) fn count_malformed(&self) -> u64 {
         lock(&self.malformed).len() as u64
+    }
+
+    /// Tweets are being written from now on, or still, if that was cancelled and is tried again.
+    pub(crate) fn begin_writing(&self) {
+        lock(&self.writing).get_or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn end_writing(&self) {
+        *lock(&self.writing) = None;
+    }
+
+    pub(crate) fn writing_for(&self) -> Duration {
+        lock(&self.writing).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// What a write came to.

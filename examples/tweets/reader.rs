@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use sse_stream::SseStream;
 
 use crate::client;
-use crate::intake::{Intake, Stopped};
+use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::server::END;
 use crate::stop::Stop;
@@ -29,12 +29,6 @@ enum End {
     /// The stream is over, or reading shall stop.
     Over,
     Broken,
-}
-
-impl From<Stopped> for End {
-    fn from(_: Stopped) -> Self {
-        End::Over
-    }
 }
 
 impl Reader {
@@ -73,8 +67,8 @@ impl Reader {
                 self.progress.repeated.add(1);
                 continue;
             }
-            if let Err(stopped) = self.intake.take(id, data).await {
-                return stopped.into();
+            if self.intake.take(id, data).await.is_err() {
+                return End::Over;
             }
             *last = Some(id);
         }

@@ -56,7 +56,9 @@ impl AsyncDataBuffer<TweetId, Joined> for Writer {
         }
         let stored = rows.len() as u64;
         if stored > 0 {
+            self.progress.begin_writing();
             let result = self.store.write(rows).await;
+            self.progress.end_writing();
             self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
             result?;
             self.progress.stored.add(stored);

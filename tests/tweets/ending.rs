@@ -37,7 +37,7 @@ fn an_account_that_does_not_balance_says_why_and_fails() {
     eventually("some are stored", || stored(&path).filter(|stored| *stored > 500));
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.busy_timeout(crate::wait::LIMIT).unwrap();
-    connection.execute("delete from tweets where id = 1", ()).unwrap();
+    connection.execute("delete from tweets where id = (select min(id) from tweets)", ()).unwrap();
     process.interrupt();
     let end = process.end();
     assert_eq!(end.code, Some(1), "{end:#?}");

@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::binary::example;
-use crate::wait::{LIMIT, eventually};
+use crate::wait::LIMIT;
+
+/// Longer than a hundred thousand tweets take on a busy machine.
+const END_WITHIN: Duration = Duration::from_secs(180);
 
 /// Killed when dropped.
 pub(crate) struct Process {
@@ -44,6 +48,11 @@ impl Process {
         self.lines.recv_timeout(LIMIT).expect("it says something")
     }
 
+    /// What nobody has asked for so far.
+    fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
     pub(crate) fn interrupt(&self) {
         let mut kill = Command::new("kill");
         assert!(kill.arg("-INT").arg(self.child.id().to_string()).status().unwrap().success());
@@ -51,7 +60,14 @@ impl Process {
 
     /// Waits for the end; the lines are those that nobody has asked for.
     pub(crate) fn end(mut self) -> End {
-        let status = eventually("it ends", || self.child.try_wait().unwrap());
+        let deadline = Instant::now() + END_WITHIN;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end; it said {:#?}", self.said());
+            std::thread::park_timeout(Duration::from_millis(10));
+        };
         let errors = self.errors.take().unwrap().join().unwrap();
         End { code: status.code(), lines: self.lines.iter().collect(), errors }
     }
