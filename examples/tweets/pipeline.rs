@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
-use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
+use write_behind::{Buffer, BuildError, RetryPolicy, ShutdownError, SummingBuffer};
 
 use crate::args::Args;
 use crate::client;
@@ -109,8 +109,8 @@ impl Pipeline {
     }
 
     /// Runs to the end of the streams, or until told to stop; then whatever was taken in has `within`
-    /// to be stored. Returns how many inserts were not.
-    pub(crate) async fn run(mut self, stop: &Stop, within: Duration) -> u64 {
+    /// to be stored. Returns how many tweets and sums were not.
+    pub(crate) async fn run(mut self, stop: &Stop, within: Duration) -> usize {
         tokio::select! {
             () = self.finish() => {}
             () = stop.wait() => {
@@ -120,18 +120,18 @@ impl Pipeline {
         }
         self.display_off.set();
         let _ = self.display.await;
-        let left = tokio::join!(
+        let (tweets, sums, hashtags) = tokio::join!(
             self.join.shutdown_async(Duration::ZERO),
             self.engagement.shutdown_async(Duration::ZERO),
             self.intake.hashtags.shutdown_async(Duration::ZERO),
         );
-        let left = [
-            left.0.err().map_or(0, |error| error.into_undelivered().len()),
-            left.1.err().map_or(0, |error| error.into_undelivered().len()),
-            left.2.err().map_or(0, |error| error.into_undelivered().len()),
-        ];
-        left.iter().sum::<usize>() as u64
+        undelivered(tweets) + undelivered(sums) + undelivered(hashtags)
     }
+}
+
+/// How many keys `shutdown` has given back.
+fn undelivered<K, V>(result: Result<(), ShutdownError<K, V>>) -> usize {
+    result.err().map_or(0, |error| error.into_undelivered().len())
 }
 
 async fn serve(args: &Args) -> io::Result<SocketAddr> {
