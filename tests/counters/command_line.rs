@@ -4,14 +4,14 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
-use crate::binary::counters;
+use crate::example::example;
 use crate::postgres_server::free_port;
 use crate::service::Home;
 use crate::wait::LIMIT;
 
 /// Runs the service to its end: exit code and all that it wrote.
 fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(counters());
+    let mut command = Command::new(example("counters"));
     command.current_dir(home.path("")).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
     if !options.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0"]);

@@ -5,11 +5,12 @@
 //! they fail instead.
 
 mod bad_input;
-mod binary;
 mod command_line;
 mod database;
 mod dead_letters;
 mod exactly_once;
+#[path = "../support/example.rs"]
+mod example;
 mod hanging;
 mod http;
 mod hydrate;

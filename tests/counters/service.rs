@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
-use crate::binary::counters;
+use crate::example::example;
 use crate::http::Client;
 use crate::wait::LIMIT;
 
@@ -50,7 +50,7 @@ pub(crate) struct Service {
 
 impl Service {
     fn start(directory: &Path, options: &[&str]) -> Self {
-        let mut command = Command::new(counters());
+        let mut command = Command::new(example("counters"));
         command.current_dir(directory).args(["--listen", "127.0.0.1:0"]).args(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();

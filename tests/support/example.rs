@@ -1,20 +1,26 @@
-//! Finds the binary of an example, for tests that run it as a process.
+//! Finds the binary of an example.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// The example beside the test's own binary. `cargo test` builds it; `cargo test --test …` does not, so
-/// it is built here if it is missing or older than its sources.
-pub(crate) fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let binary = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if modified(&binary).is_none_or(|built| built < newest_source(name)) {
-        build(name, profile);
-    }
-    assert!(binary.is_file(), "{} is missing: run `cargo build --examples`", binary.display());
-    binary
+/// The example that this test binary is about, beside the test's own binary. `cargo test` builds it;
+/// `cargo test --test counters` does not, so it is built here if it is missing or older than its
+/// sources.
+pub(crate) fn example(name: &str) -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.parent().unwrap().parent().unwrap();
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        let binary = profile.join("examples").join(file);
+        if modified(&binary).is_none_or(|built| built < newest_source(name)) {
+            build(name, profile);
+        }
+        assert!(binary.is_file(), "{} is missing: run `cargo build --examples`", binary.display());
+        binary
+    })
 }
 
 fn build(name: &str, profile: &Path) {
@@ -26,19 +32,21 @@ fn build(name: &str, profile: &Path) {
     if profile.ends_with("release") {
         command.arg("--release");
     }
-    assert!(command.status().unwrap().success(), "the example {name} does not build");
+    assert!(command.status().unwrap().success(), "the example does not build");
 }
 
 fn newest_source(name: &str) -> SystemTime {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let examples = root.join("examples");
-    let mut left = vec![root.join("src"), examples.join(name), examples.join(name).with_extension("rs")];
     let mut newest = SystemTime::UNIX_EPOCH;
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
-        } else if let Some(time) = modified(&path) {
-            newest = newest.max(time);
+    let mut directories = vec![root.join("src"), root.join("examples").join(name)];
+    while let Some(directory) = directories.pop() {
+        for entry in directory.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                newest = newest.max(modified(&path).unwrap());
+            }
         }
     }
     newest

@@ -1,0 +1,135 @@
+//! Where the three buffers are flushed to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior};
+use write_behind::{AsyncDataBuffer, FailedFlush, FlushBatch, FlushError, KeyFailure, Outcome, Sum, Verdict};
+
+use crate::join::Joined;
+use crate::progress::Progress;
+use crate::store::{Store, StoreError};
+use crate::tweet::{TweetId, User};
+
+/// Stores joined tweets. A batch is made when the writer is about to need it, of all tweets that are
+/// complete by then; if they are few, the writer takes its time before it asks for more.
+pub(crate) struct Writer {
+    store: Arc<Store>,
+    progress: Arc<Progress>,
+    /// A batch of so many is written at once.
+    full: usize,
+    /// The turns at which the others are written.
+    turns: tokio::sync::Mutex<Interval>,
+}
+
+impl Writer {
+    pub(crate) fn new(store: &Arc<Store>, progress: &Arc<Progress>, full: usize, every: Duration) -> Self {
+        let mut turns = tokio::time::interval(every);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let turns = tokio::sync::Mutex::new(turns);
+        Writer { store: Arc::clone(store), progress: Arc::clone(progress), full, turns }
+    }
+}
+
+impl AsyncDataBuffer<TweetId, Joined> for Writer {
+    type Error = StoreError;
+
+    /// Not used: batches are written whole, below.
+    async fn handle_flush(&self, id: &TweetId, _: &Joined) -> Result<(), StoreError> {
+        Err(StoreError(format!("{id} came without its batch")))
+    }
+
+    async fn handle_flush_batch(
+        &self,
+        batch: &FlushBatch<TweetId, Joined>,
+    ) -> Result<(), FlushError<StoreError>> {
+        if batch.len() < self.full {
+            self.turns.lock().await.tick().await;
+        }
+        let (mut rows, mut incomplete) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (index, entry) in batch.entries().iter().enumerate() {
+            match entry.data().row() {
+                Some(row) => rows.push(row),
+                None => incomplete.push(index),
+            }
+        }
+        let stored = rows.len() as u64;
+        if stored > 0 {
+            self.progress.begin_writing();
+            let result = self.store.write(rows).await;
+            self.progress.end_writing();
+            self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
+            result?;
+            self.progress.stored.add(stored);
+            self.progress.batches.add(1);
+        }
+        if incomplete.is_empty() {
+            return Ok(());
+        }
+        let missing = || StoreError("its results are not complete".to_owned());
+        let failures = incomplete.into_iter().map(|index| KeyFailure::new(index, Outcome::Fatal, missing()));
+        Err(FlushError::keys(failures))
+    }
+
+    /// Retries never end, so only tweets arrive here whose deadline came before their last part. They
+    /// go on waiting for it.
+    async fn handle_error(&self, failed: FailedFlush<TweetId, Joined>) -> Verdict<Joined> {
+        Verdict::Requeue(failed.into_data())
+    }
+}
+
+/// Adds to the users' engagement.
+pub(crate) struct Engagement {
+    pub(crate) store: Arc<Store>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl AsyncDataBuffer<User, Sum<i64>> for Engagement {
+    type Error = StoreError;
+
+    /// Not used: batches are written whole, below.
+    async fn handle_flush(&self, user: &User, _: &Sum<i64>) -> Result<(), StoreError> {
+        Err(StoreError(format!("{} came without its batch", user.name)))
+    }
+
+    /// The batch's id says whether it has been added before. Every failure counts as of unknown
+    /// outcome, so the batch keeps its content and its id until it succeeds.
+    async fn handle_flush_batch(
+        &self,
+        batch: &FlushBatch<User, Sum<i64>>,
+    ) -> Result<(), FlushError<StoreError>> {
+        let sums = batch.sorted().iter().map(|entry| (entry.key().clone(), entry.data().0)).collect();
+        let result = self.store.add_engagement(batch.id(), sums).await;
+        self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
+        Ok(result?)
+    }
+}
+
+/// How often hashtags were used; brought up to date every few seconds.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Hashtags {
+    /// Guards the totals.
+    totals: Arc<Mutex<HashMap<String, u64>>>,
+}
+
+impl Hashtags {
+    /// The most frequent ones first.
+    pub(crate) fn top(&self, how_many: usize) -> Vec<(String, u64)> {
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut top: Vec<_> = totals.iter().map(|(hashtag, uses)| (hashtag.clone(), *uses)).collect();
+        top.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        top.truncate(how_many);
+        top
+    }
+}
+
+impl AsyncDataBuffer<String, Sum<u64>> for Hashtags {
+    type Error = StoreError;
+
+    async fn handle_flush(&self, hashtag: &String, uses: &Sum<u64>) -> Result<(), StoreError> {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        *totals.entry(hashtag.clone()).or_default() += uses.0;
+        Ok(())
+    }
+}
