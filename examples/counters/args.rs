@@ -58,7 +58,7 @@ pub(crate) struct Args {
 
     /// Load all totals at the start and answer reads from memory, exactly and also while the database
     /// is away. For the only process that writes to the database: what others write is not seen until
-    /// the next start. Takes about 100 bytes and the key for each counter there is
+    /// the next start. Takes 100 to 150 bytes and the key for each counter there is
     #[arg(long)]
     pub(crate) hydrate: bool,
 

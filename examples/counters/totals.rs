@@ -10,7 +10,7 @@ use crate::exact_read::{Counter, in_memory};
 /// What the database holds, as far as this process knows: what it held at the start, and what this
 /// process has written since. That is all of it while nobody else writes.
 ///
-/// One entry for each counter there is, for ever: about 100 bytes and the key.
+/// One entry for each counter there is, for ever: 100 to 150 bytes and the key.
 pub(crate) struct Totals {
     /// Guards the totals. The buffer is looked into while this is held, and never the other way
     /// round.
