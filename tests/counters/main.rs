@@ -14,6 +14,7 @@ mod hanging;
 mod http;
 mod load;
 mod log_table;
+mod nats_sink;
 mod outage;
 mod postgres_server;
 mod proxy;
