@@ -25,6 +25,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", value_parser = redis_client)]
     pub(crate) redis: Option<redis::Client>,
 
+    /// Where batches are published with --sink nats [default: nats://127.0.0.1:4222]
+    #[arg(long, value_name = "URL", value_parser = nats_server)]
+    pub(crate) nats: Option<async_nats::ServerAddr>,
+
     /// How what was added up is written
     #[arg(long, value_enum, default_value_t = SinkKind::Upsert)]
     pub(crate) sink: SinkKind,
@@ -126,6 +130,9 @@ pub(crate) enum SinkKind {
     /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
     /// appendonly yes and appendfsync always
     Redis,
+    /// Published to a JetStream stream, and moved to a log table in Postgres from there. Totals lag by
+    /// what is in the stream
+    Nats,
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +164,10 @@ fn database(text: &str) -> Result<Database, String> {
 /// Does not connect yet.
 pub(crate) fn redis_client(url: &str) -> Result<redis::Client, String> {
     redis::Client::open(url).map_err(|error| describe("not a valid Redis address", &error))
+}
+
+pub(crate) fn nats_server(url: &str) -> Result<async_nats::ServerAddr, String> {
+    url.parse().map_err(|error: std::io::Error| describe("not a valid NATS address", &error))
 }
 
 /// An error and its causes in one line: the client's own text often leaves the cause out.

@@ -42,6 +42,8 @@ pub(crate) enum ReadError {
 /// between the two looks. It was not if the same batch was in flight both times (a key has at most
 /// one), and with none in flight if no flush began meanwhile or the pending data is what it was.
 /// More pending data in the second look does no harm: the answer is as of the first.
+///
+/// Exact where what was flushed can be read. With `--sink nats` it may still be in the stream.
 pub(crate) async fn read(
     buffer: &SummingBuffer<String, i64>,
     backend: &Backend,

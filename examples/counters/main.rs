@@ -1,4 +1,4 @@
-//! A counter service: a buffer of sums behind HTTP, in front of SQLite or Postgres.
+//! A counter service: a buffer of sums behind HTTP, in front of SQLite, Postgres, Redis or NATS.
 //!
 //! `cargo run --release --example counters`, then
 //! `curl -d '{"key": "page-7", "value": 3}' http://127.0.0.1:3333/increment` and
@@ -12,6 +12,7 @@ mod exact_read;
 mod folding;
 mod http;
 mod increment;
+mod nats;
 mod postgres;
 mod redis;
 mod replay;

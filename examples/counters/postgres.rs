@@ -116,8 +116,12 @@ impl PostgresStore {
         Ok(PostgresStore { pool, layout, folder: log_table::Folder::default() })
     }
 
-    /// `None` if the ledger does not know the writer.
-    async fn try_apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Option<Fate>, StoreError> {
+    /// `None` if the ledger does not know the writer, or has settled the batch long ago.
+    pub(crate) async fn try_apply(
+        &self,
+        batch: LedgerId,
+        deltas: &Deltas<'_>,
+    ) -> Result<Option<Fate>, StoreError> {
         let LedgerId { writer, sequence } = batch;
         self.pool
             .lend(async |client: &mut ClientWrapper| {
@@ -126,6 +130,18 @@ impl PostgresStore {
                     0 => fate(client, batch).await,
                     _ => Ok(Some(Fate::Applied)),
                 }
+            })
+            .await
+    }
+
+    /// Makes a writer known, or keeps it so; forgets nobody.
+    pub(crate) async fn enlist(&self, writer: Writer) -> Result<(), StoreError> {
+        self.pool
+            .lend(async |client: &mut ClientWrapper| {
+                let insert = "insert into counter_writers (writer, settled_below) values ($1, 0)
+                              on conflict (writer) do update set seen_at = now()";
+                client.execute(insert, &[&writer]).await?;
+                Ok(())
             })
             .await
     }
@@ -141,14 +157,9 @@ async fn fate(client: &ClientWrapper, batch: LedgerId) -> Result<Option<Fate>, S
 impl Store for PostgresStore {
     async fn register(&self, writer: Writer) -> Result<(), StoreError> {
         self.pool
-            .lend(async |client: &mut ClientWrapper| {
-                client.batch_execute(FORGET_THE_DEAD).await?;
-                let insert = "insert into counter_writers (writer, settled_below) values ($1, 0)
-                              on conflict do nothing";
-                client.execute(insert, &[&writer]).await?;
-                Ok(())
-            })
-            .await
+            .lend(async |client: &mut ClientWrapper| Ok(client.batch_execute(FORGET_THE_DEAD).await?))
+            .await?;
+        self.enlist(writer).await
     }
 
     async fn apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError> {

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use async_nats::ServerAddr;
 use tokio_postgres::Config;
 
-use crate::args::{Args, Database, SinkKind, redis_client};
+use crate::args::{Args, Database, SinkKind, nats_server, redis_client};
+use crate::nats::NatsStore;
 use crate::postgres::PostgresStore;
 use crate::redis::RedisStore;
 use crate::sqlite::SqliteStore;
@@ -16,6 +18,7 @@ pub(crate) enum Target {
     Postgres(Box<Config>),
     LogTable(Box<Config>),
     Redis(redis::Client),
+    Nats(Box<ServerAddr>, Box<Config>),
 }
 
 impl Target {
@@ -26,6 +29,9 @@ impl Target {
         let database = args.database.clone();
         if args.redis.is_some() && args.sink != SinkKind::Redis {
             return Err("--redis goes with --sink redis only".to_owned());
+        }
+        if args.nats.is_some() && args.sink != SinkKind::Nats {
+            return Err("--nats goes with --sink nats only".to_owned());
         }
         if args.hydrate && args.sink != SinkKind::Upsert {
             return Err("--hydrate goes with --sink upsert only".to_owned());
@@ -43,6 +49,11 @@ impl Target {
                 let local = || redis_client("redis://127.0.0.1:6379");
                 args.redis.clone().map_or_else(local, Ok).map(Target::Redis)
             }
+            SinkKind::Nats => {
+                let config = postgres("nats", database)?;
+                let server = args.nats.clone().map_or_else(|| nats_server("nats://127.0.0.1:4222"), Ok)?;
+                Ok(Target::Nats(Box::new(server), config))
+            }
         }
     }
 
@@ -53,6 +64,7 @@ impl Target {
             Target::Postgres(config) => Box::new(PostgresStore::open(*config).await?),
             Target::LogTable(config) => Box::new(PostgresStore::open_log_table(*config).await?),
             Target::Redis(client) => Box::new(RedisStore::open(client).await?),
+            Target::Nats(server, config) => Box::new(NatsStore::open(*server, *config).await?),
         })
     }
 }

@@ -17,6 +17,7 @@ mod hydrate;
 mod load;
 mod log_table;
 mod max_updates;
+mod nats_sink;
 mod outage;
 mod postgres_server;
 mod proxy;
