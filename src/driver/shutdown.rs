@@ -23,8 +23,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.life.enter(Phase::Draining);
             self.life.tell();
             self.room.wake_all();
-            self.request_all(FlushReason::Shutdown, None);
-            self.flights.lock().hurry();
+            // Without any time for it nothing more is to be delivered.
+            if self.clock.now() < deadline {
+                self.request_all(FlushReason::Shutdown, None);
+                self.flights.lock().hurry();
+            }
         }
         self.doorbell.ring();
     }
