@@ -1,0 +1,56 @@
+//! What a sceptic wants to know before choosing this crate, measured beside everything that one would
+//! pick instead: in the same process, in the same run, taking turns. A plain program and not criterion,
+//! because criterion measures one after the other, and what is wanted here are ratios, histograms,
+//! memory and rest.
+//!
+//!     cargo bench --bench suite                   # everything
+//!     cargo bench --bench suite -- insert memory  # what is named: see TOPICS
+//!
+//! `TURNS` (15) says how often the contestants take turns. Raw data goes to `DATA`
+//! (target/bench), one JSON file per topic; `cargo bench --bench report` makes tables and charts of
+//! it; `scripts/bench` does both. Without cargo's `--bench`, as under `cargo test --benches`, all of it
+//! runs once and tiny, and records nothing.
+
+mod environment;
+mod insert;
+mod keys;
+mod many;
+mod peers;
+mod record;
+mod scale;
+mod turns;
+
+use std::process::ExitCode;
+
+use crate::scale::Scale;
+
+type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
+
+const TOPICS: [Topic; 4] =
+    [("insert", insert::sums), ("lists", insert::lists), ("fresh", insert::fresh), ("many", many::run)];
+
+fn main() -> ExitCode {
+    let scale = match Scale::of_this_run() {
+        Ok(scale) => scale,
+        Err(problem) => return failed(&problem),
+    };
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(unknown) = wanted.iter().find(|name| TOPICS.iter().all(|topic| topic.0 != **name)) {
+        let names = TOPICS.map(|topic| topic.0).join(", ");
+        return failed(&format!("there is no topic {unknown:?}; there are {names}"));
+    }
+    for (name, run) in TOPICS {
+        if wanted.is_empty() || wanted.iter().any(|wish| wish == name) {
+            if let Err(error) = run(scale) {
+                return failed(&format!("{name}: {error}"));
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn failed(problem: &str) -> ExitCode {
+    eprintln!("suite: {problem}");
+    ExitCode::FAILURE
+}
