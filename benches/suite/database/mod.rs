@@ -23,7 +23,7 @@ const BEFORE: i64 = 1_000;
 type Deltas = Vec<(String, i64)>;
 
 pub(crate) fn run(scale: Scale) -> io::Result<()> {
-    // More than a few would take an hour, and the ratios are not close.
+    // A turn takes about a minute.
     let scale = Scale { turns: scale.turns.min(5), ..scale };
     let mut recording = Recording::new(scale, "database", "us per key", "single upserts");
     let workload = Workload::new(scale.million / 10);

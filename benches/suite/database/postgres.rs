@@ -1,6 +1,6 @@
 //! Postgres: a private server, started for this and thrown away, or the one that
 //! `WRITE_BEHIND_BENCH_POSTGRES` names (a connection URL), where everything is in a schema that is
-//! dropped in the end.
+//! dropped after each turn.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
