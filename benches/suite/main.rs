@@ -11,13 +11,20 @@
 //! it; `scripts/bench` does both. Without cargo's `--bench`, as under `cargo test --benches`, all of it
 //! runs once and tiny, and records nothing.
 
+mod database;
 mod environment;
 mod insert;
 mod keys;
 mod many;
 mod peers;
+#[path = "../../tests/counters/postgres_server.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod postgres_server;
 mod record;
 mod scale;
+#[path = "../../tests/counters/sql.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod sql;
 mod turns;
 
 use std::process::ExitCode;
@@ -26,8 +33,13 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 4] =
-    [("insert", insert::sums), ("lists", insert::lists), ("fresh", insert::fresh), ("many", many::run)];
+const TOPICS: [Topic; 5] = [
+    ("insert", insert::sums),
+    ("lists", insert::lists),
+    ("fresh", insert::fresh),
+    ("many", many::run),
+    ("database", database::run),
+];
 
 fn main() -> ExitCode {
     let scale = match Scale::of_this_run() {
