@@ -11,11 +11,17 @@
 //! it; `scripts/bench` does both. Without cargo's `--bench`, as under `cargo test --benches`, all of it
 //! runs once and tiny, and records nothing.
 
+mod appointment;
+mod deadlines;
 mod environment;
+mod flush;
+mod idle;
 mod insert;
 mod keys;
+mod latency;
 mod many;
 mod peers;
+mod quantiles;
 mod record;
 mod scale;
 mod turns;
@@ -26,10 +32,19 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 4] =
-    [("insert", insert::sums), ("lists", insert::lists), ("fresh", insert::fresh), ("many", many::run)];
+const TOPICS: [Topic; 8] = [
+    ("insert", insert::sums),
+    ("lists", insert::lists),
+    ("fresh", insert::fresh),
+    ("many", many::run),
+    ("latency", latency::run),
+    ("flush", flush::run),
+    ("deadlines", deadlines::run),
+    ("idle", idle::run),
+];
 
 fn main() -> ExitCode {
+    idle::be_child();
     let scale = match Scale::of_this_run() {
         Ok(scale) => scale,
         Err(problem) => return failed(&problem),

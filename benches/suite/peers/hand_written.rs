@@ -21,6 +21,25 @@ impl<K: Key, V: Kept> HandWritten<K, V> {
         HandWritten { hasher: RandomState::default(), shards }
     }
 
+    /// A flush: each table is swapped for an empty one, and what was in it goes to `sink`, so many at a
+    /// time.
+    pub(crate) fn drain(&self, batch: usize, mut sink: impl FnMut(&[(K, V)])) {
+        let mut entries = Vec::with_capacity(batch);
+        for shard in &self.shards {
+            let table = std::mem::take(&mut *shard.lock());
+            for entry in table {
+                entries.push(entry);
+                if entries.len() == batch {
+                    sink(&entries);
+                    entries = Vec::with_capacity(batch);
+                }
+            }
+        }
+        if !entries.is_empty() {
+            sink(&entries);
+        }
+    }
+
     #[inline(never)]
     fn add(&self, key: &K::Borrowed, item: V::Item) {
         let hash = self.hasher.hash_one(key);
