@@ -10,9 +10,11 @@ use write_behind::RandomState;
 use super::{Inserter, Kept, Peer};
 use crate::keys::Key;
 
+type Table<K, V> = HashTable<(K, V)>;
+
 pub(crate) struct HandWritten<K, V> {
     hasher: RandomState,
-    shards: Vec<CachePadded<Mutex<HashTable<(K, V)>>>>,
+    shards: Vec<CachePadded<Mutex<Table<K, V>>>>,
 }
 
 impl<K: Key, V: Kept> HandWritten<K, V> {
