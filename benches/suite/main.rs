@@ -11,15 +11,21 @@
 //! it; `scripts/bench` does both. Without cargo's `--bench`, as under `cargo test --benches`, all of it
 //! runs once and tiny, and records nothing.
 
+mod appointment;
 mod database;
+mod deadlines;
 mod environment;
+mod flush;
+mod idle;
 mod insert;
 mod keys;
+mod latency;
 mod many;
 mod peers;
 #[path = "../../tests/counters/postgres_server.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
 mod postgres_server;
+mod quantiles;
 mod record;
 mod scale;
 #[path = "../../tests/counters/sql.rs"]
@@ -33,15 +39,20 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 5] = [
+const TOPICS: [Topic; 9] = [
     ("insert", insert::sums),
     ("lists", insert::lists),
     ("fresh", insert::fresh),
     ("many", many::run),
     ("database", database::run),
+    ("latency", latency::run),
+    ("flush", flush::run),
+    ("deadlines", deadlines::run),
+    ("idle", idle::run),
 ];
 
 fn main() -> ExitCode {
+    idle::be_child();
     let scale = match Scale::of_this_run() {
         Ok(scale) => scale,
         Err(problem) => return failed(&problem),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 /// Runs each contestant once per turn, in an order that moves on by one from turn to turn. Returns what
 /// each has measured, in the order of the contestants.
-pub(crate) fn take_turns<C>(
+pub(crate) fn take_turns<C, M>(
     turns: usize,
     contestants: &[C],
-    mut measure: impl FnMut(&C) -> f64,
-) -> Vec<Vec<f64>> {
-    let mut samples = vec![Vec::with_capacity(turns); contestants.len()];
+    mut measure: impl FnMut(&C) -> M,
+) -> Vec<Vec<M>> {
+    let mut samples: Vec<Vec<M>> = contestants.iter().map(|_| Vec::with_capacity(turns)).collect();
     for turn in 0..turns {
         for place in 0..contestants.len() {
             let whose = (turn + place) % contestants.len();

@@ -32,7 +32,12 @@ pub(crate) struct WriteBehind<K, V: Kept>(pub(crate) Buffer<K, V::Aggregate>);
 
 impl<K: Key, V: Kept> WriteBehind<K, V> {
     pub(crate) fn new() -> Self {
-        WriteBehind(builder().start(Nowhere).expect("the settings are valid"))
+        WriteBehind::with(|builder| builder)
+    }
+
+    /// With other settings.
+    pub(crate) fn with(settings: impl FnOnce(Builder<K, V::Aggregate>) -> Builder<K, V::Aggregate>) -> Self {
+        WriteBehind(settings(builder()).start(Nowhere).expect("the settings are valid"))
     }
 
     #[inline(never)]
