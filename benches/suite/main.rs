@@ -4,7 +4,8 @@
 //! memory and rest.
 //!
 //!     cargo bench --bench suite                   # everything
-//!     cargo bench --bench suite -- insert memory  # what is named: see TOPICS
+//!     cargo bench --bench suite -- insert memory  # what is named
+//!     cargo bench --bench suite -- --list         # what there is
 //!
 //! `TURNS` (15) says how often the contestants take turns. Raw data goes to `DATA`
 //! (target/bench), one JSON file per topic; `cargo bench --bench report` makes tables and charts of
@@ -30,6 +31,10 @@ const TOPICS: [Topic; 4] =
     [("insert", insert::sums), ("lists", insert::lists), ("fresh", insert::fresh), ("many", many::run)];
 
 fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        TOPICS.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
     let scale = match Scale::of_this_run() {
         Ok(scale) => scale,
         Err(problem) => return failed(&problem),
