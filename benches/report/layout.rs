@@ -25,6 +25,12 @@ pub(crate) struct Layout {
     pub(crate) series: Vec<String>,
 }
 
+impl Row {
+    pub(crate) fn full_name(&self) -> String {
+        if self.panel.is_empty() { self.name.clone() } else { format!("{}, {}", self.panel, self.name) }
+    }
+}
+
 impl Layout {
     /// Usually cases are rows and peers columns; where there are many peers, it is the other way round.
     pub(crate) fn of(recording: &Recording) -> Self {

@@ -116,7 +116,7 @@ fn of_topic(section: &Section<'_>) -> String {
     }
     let has_base = recording.peers().contains(&recording.base.as_str());
     let ratio = if has_base { format!(", and ratio to {}", recording.base) } else { String::new() };
-    let _ = writeln!(text, "\n{}: median (quartiles){ratio}.\n", sentence(&recording.unit));
+    let _ = writeln!(text, "\nUnit: {}. Median (quartiles){ratio}.\n", recording.unit);
     text += &table(recording);
     if let Some(note) = note {
         let _ = writeln!(text, "\n{}", note.trim());
@@ -126,24 +126,18 @@ fn of_topic(section: &Section<'_>) -> String {
     text.replace("\n\n\n", "\n\n")
 }
 
-fn sentence(text: &str) -> String {
-    // "ns per key" and "µs" are what they are.
-    if text.starts_with("as each") { "Units as each row says".to_owned() } else { text.to_owned() }
-}
-
 fn table(recording: &Recording) -> String {
     let layout = Layout::of(recording);
     let heads: Vec<String> = layout.series.iter().map(|series| part(series)).collect();
     let mut text = format!("| | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     for row in &layout.rows {
-        let name = [row.panel.as_str(), row.name.as_str()].join(", ");
         let cells: Vec<String> = (0..layout.series.len())
             .map(|series| {
                 let (case, peer) = layout.cell(row, series);
                 cell(recording, &case, peer)
             })
             .collect();
-        let _ = writeln!(text, "| {} | {} |", name.trim_start_matches(", "), cells.join(" | "));
+        let _ = writeln!(text, "| {} | {} |", row.full_name(), cells.join(" | "));
     }
     text
 }
@@ -154,7 +148,8 @@ fn cell(recording: &Recording, case: &[String], peer: &str) -> String {
     let spread = if samples.len() > 1 { format!(" ({low} – {high})") } else { String::new() };
     let base = recording.base.as_str();
     let ratio = recording.ratio(case, peer, base).filter(|_| peer != base);
-    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {} ×", number(ratio)));
+    let ratio = ratio.map(|ratio| if ratio < 9.995 { format!("{ratio:.2}") } else { number(ratio) });
+    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {ratio} ×"));
     format!("{median}{spread}{ratio}")
 }
 

@@ -3,9 +3,9 @@
 use plotters::style::text_anchor::HPos;
 
 use super::axis::Axis;
-use super::{Canvas, DARK, Drawn, GREY, LETTER, LINE, MARGIN, WIDTH, colour, head_height};
+use super::{Canvas, DARK, Drawn, GREY, LETTER, LINE, MARGIN, WIDTH, colour, head_height, tick_name};
 use crate::layout::Layout;
-use crate::numbers::{number, part};
+use crate::numbers::part;
 use crate::recording::Recording;
 use crate::statistics::quartiles;
 use crate::topics::{Shape, Topic};
@@ -37,18 +37,18 @@ impl Panel {
     }
 
     fn values(&self) -> impl Iterator<Item = f64> + Clone {
-        self.groups.iter().flat_map(|group| &group.bars).map(|bar| bar.quartiles[1])
+        self.groups.iter().flat_map(|group| &group.bars).flat_map(|bar| bar.quartiles)
     }
 }
 
 pub(super) fn draw(text: &mut String, recording: &Recording, topic: &Topic) -> Drawn {
     let layout = Layout::of(recording);
     let series: Vec<String> = layout.series.iter().map(|name| part(name)).collect();
-    let panels = panels(recording, &layout);
+    let apart = matches!(topic.shape, Shape::BarsApart);
+    let panels = panels(recording, &layout, apart);
     let top = head_height(&series);
     let height = top + panels.iter().map(|panel| panel.height() + MARGIN).sum::<i32>();
     let canvas = Canvas::new(text, height)?;
-    let apart = matches!(topic.shape, Shape::BarsApart);
     let common = Axis::around(panels.iter().flat_map(Panel::values));
     let unit = if apart { "medians and quartiles" } else { &recording.unit };
     let note = if common.is_logarithmic() && !apart { ", logarithmic" } else { "" };
@@ -57,23 +57,31 @@ pub(super) fn draw(text: &mut String, recording: &Recording, topic: &Topic) -> D
     let mut y = top;
     for panel in &panels {
         let own = Axis::around(panel.values());
-        draw_panel(&canvas, panel, if apart { &own } else { &common }, &series, (left, y))?;
+        let axis = if apart { &own } else { &common };
+        let note = if apart && own.is_logarithmic() { ", logarithmic" } else { "" };
+        if !panel.name.is_empty() {
+            canvas.text(&format!("{}{note}", panel.name), (left, y), HPos::Left, 14)?;
+        }
+        draw_panel(&canvas, panel, axis, &series, (left, y))?;
         y += panel.height() + MARGIN;
     }
     canvas.present()
 }
 
-fn panels(recording: &Recording, layout: &Layout) -> Vec<Panel> {
+/// Those that are apart have a panel for each row.
+fn panels(recording: &Recording, layout: &Layout, apart: bool) -> Vec<Panel> {
     let mut panels: Vec<Panel> = Vec::new();
     for row in &layout.rows {
         let bars = (0..layout.series.len()).filter_map(|series| {
             let samples = layout.samples(recording, row, series)?;
             Some(Bar { series, quartiles: quartiles(samples) })
         });
-        let group = Group { name: row.name.clone(), bars: bars.collect() };
-        match panels.last_mut().filter(|panel| panel.name == row.panel) {
-            Some(panel) => panel.groups.push(group),
-            None => panels.push(Panel { name: row.panel.clone(), groups: vec![group] }),
+        let (panel, name) =
+            if apart { (row.full_name(), "") } else { (row.panel.clone(), row.name.as_str()) };
+        let group = Group { name: name.to_owned(), bars: bars.collect() };
+        match panels.last_mut().filter(|last| last.name == panel) {
+            Some(last) => last.groups.push(group),
+            None => panels.push(Panel { name: panel, groups: vec![group] }),
         }
     }
     panels
@@ -89,12 +97,11 @@ fn draw_panel(canvas: &Canvas<'_>, panel: &Panel, axis: &Axis, series: &[String]
     let place = |value: f64| left + (axis.place(value) * f64::from(WIDTH - MARGIN - left)).round() as i32;
     let bottom = y + panel.height() - AXIS;
     if !panel.name.is_empty() {
-        canvas.text(&panel.name, (left, y), HPos::Left, 14)?;
         y += LINE;
     }
     for tick in axis.ticks() {
         canvas.line(vec![(place(tick), y - 5), (place(tick), bottom)], GREY, 1)?;
-        canvas.text(&number(tick), (place(tick), bottom + 10), HPos::Center, 12)?;
+        canvas.text(&tick_name(tick), (place(tick), bottom + 10), HPos::Center, 12)?;
     }
     for group in &panel.groups {
         let height = group.bars.len() as i32 * BAR;

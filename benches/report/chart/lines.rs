@@ -4,14 +4,16 @@ use plotters::prelude::{Circle, Color};
 use plotters::style::text_anchor::HPos;
 
 use super::axis::Axis;
-use super::{Canvas, DARK, Drawn, GREY, LINE, MARGIN, WIDTH, colour, head_height};
-use crate::numbers::{case_name, number};
+use super::{Canvas, DARK, Drawn, GREY, LINE, WIDTH, colour, head_height, tick_name};
+use crate::numbers::case_name;
 use crate::recording::Recording;
 use crate::targets::size;
 use crate::topics::Topic;
 
 const HEIGHT: i32 = 220;
 const LEFT: i32 = 90;
+/// Half of a long number more lies beyond.
+const RIGHT: i32 = WIDTH - 50;
 
 pub(super) fn draw(text: &mut String, recording: &Recording, topic: &Topic) -> Drawn {
     let series: Vec<String> = recording.peers().into_iter().map(str::to_owned).collect();
@@ -46,19 +48,19 @@ fn draw_panel(canvas: &Canvas<'_>, recording: &Recording, measure: &[String], to
     let across = Axis::around(all.clone().map(|point| point.0));
     let up = Axis::around(all.map(|point| point.1));
     let (top, bottom) = (top + LINE, top + LINE + HEIGHT);
-    let x = |size: f64| LEFT + (across.place(size) * f64::from(WIDTH - MARGIN - LEFT)).round() as i32;
+    let x = |size: f64| LEFT + (across.place(size) * f64::from(RIGHT - LEFT)).round() as i32;
     let y = |value: f64| bottom - (up.place(value) * f64::from(HEIGHT)).round() as i32;
     let note = if up.is_logarithmic() { ", logarithmic" } else { "" };
     canvas.text(&format!("{}{note}", case_name(measure)), (LEFT, top - LINE / 2), HPos::Left, 14)?;
     for tick in up.ticks() {
-        canvas.line(vec![(LEFT, y(tick)), (WIDTH - MARGIN, y(tick))], GREY, 1)?;
-        canvas.text(&number(tick), (LEFT - 8, y(tick)), HPos::Right, 12)?;
+        canvas.line(vec![(LEFT, y(tick)), (RIGHT, y(tick))], GREY, 1)?;
+        canvas.text(&tick_name(tick), (LEFT - 8, y(tick)), HPos::Right, 12)?;
     }
     for tick in across.ticks() {
         canvas.line(vec![(x(tick), top), (x(tick), bottom)], GREY, 1)?;
-        canvas.text(&number(tick), (x(tick), bottom + 12), HPos::Center, 12)?;
+        canvas.text(&tick_name(tick), (x(tick), bottom + 12), HPos::Center, 12)?;
     }
-    canvas.line(vec![(LEFT, top), (LEFT, bottom), (WIDTH - MARGIN, bottom)], DARK, 1)?;
+    canvas.line(vec![(LEFT, top), (LEFT, bottom), (RIGHT, bottom)], DARK, 1)?;
     for (series, (peer, name)) in peers.iter().zip(recording.peers()).enumerate() {
         let colour = colour(name, series);
         let places: Vec<(i32, i32)> = peer.iter().map(|point| (x(point.0), y(point.1))).collect();

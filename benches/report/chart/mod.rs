@@ -11,6 +11,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::numbers::number;
 use crate::recording::Recording;
 use crate::topics::{Shape, Topic};
 
@@ -40,7 +41,7 @@ const COLOURS: [RGBColor; 10] = [
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 
-/// A chart and what its parts are called and coloured like.
+/// What is drawn on.
 struct Canvas<'a> {
     area: Area<'a>,
 }
@@ -63,6 +64,8 @@ impl<'a> Canvas<'a> {
     }
 
     fn text(&self, words: &str, at: (i32, i32), side: HPos, size: i32) -> Drawn {
+        // Plotters measures fonts by another height than SVG does.
+        let size = f64::from(size) * 1.24;
         let style = ("sans-serif", size).into_text_style(&self.area).color(&DARK);
         let style = style.pos(Pos::new(side, VPos::Center));
         self.area.draw(&Text::new(words.to_owned(), at, style))
@@ -108,6 +111,12 @@ fn legend_places(series: &[String]) -> Vec<(i32, i32)> {
         x += width;
     }
     places
+}
+
+/// Of a tick, which is round.
+fn tick_name(value: f64) -> String {
+    let text = number(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn colour(name: &str, number: usize) -> RGBColor {
