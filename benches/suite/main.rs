@@ -12,13 +12,16 @@
 //! it; `scripts/bench` does both. Without cargo's `--bench`, as under `cargo test --benches`, all of it
 //! runs once and tiny, and records nothing.
 
+mod child;
 mod environment;
 mod insert;
 mod keys;
 mod many;
+mod memory;
 mod peers;
 mod record;
 mod scale;
+mod scaling;
 mod turns;
 
 use std::process::ExitCode;
@@ -27,10 +30,19 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 4] =
-    [("insert", insert::sums), ("lists", insert::lists), ("fresh", insert::fresh), ("many", many::run)];
+const TOPICS: [Topic; 6] = [
+    ("insert", insert::sums),
+    ("lists", insert::lists),
+    ("fresh", insert::fresh),
+    ("many", many::run),
+    ("memory", memory::run),
+    ("scaling", scaling::run),
+];
 
 fn main() -> ExitCode {
+    if let Some(done) = child::work() {
+        return done;
+    }
     if std::env::args().any(|argument| argument == "--list") {
         TOPICS.iter().for_each(|(name, _)| println!("{name}"));
         return ExitCode::SUCCESS;

@@ -10,15 +10,36 @@ use write_behind::RandomState;
 use super::{Inserter, Kept, Peer};
 use crate::keys::Key;
 
+type Table<K, V> = HashTable<(K, V)>;
+
 pub(crate) struct HandWritten<K, V> {
     hasher: RandomState,
-    shards: Vec<CachePadded<Mutex<HashTable<(K, V)>>>>,
+    shards: Vec<CachePadded<Mutex<Table<K, V>>>>,
 }
 
 impl<K: Key, V: Kept> HandWritten<K, V> {
     pub(crate) fn new() -> Self {
         let shards = (0..64).map(|_| CachePadded::new(Mutex::new(HashTable::new()))).collect();
         HandWritten { hasher: RandomState::default(), shards }
+    }
+
+    /// A flush: each table is swapped for an empty one, and what was in it goes to `sink`, so many at a
+    /// time.
+    pub(crate) fn drain(&self, batch: usize, mut sink: impl FnMut(&[(K, V)])) {
+        let mut entries = Vec::with_capacity(batch);
+        for shard in &self.shards {
+            let table = std::mem::take(&mut *shard.lock());
+            for entry in table {
+                entries.push(entry);
+                if entries.len() == batch {
+                    sink(&entries);
+                    entries = Vec::with_capacity(batch);
+                }
+            }
+        }
+        if !entries.is_empty() {
+            sink(&entries);
+        }
     }
 
     #[inline(never)]
