@@ -1,14 +1,12 @@
 //! What one insert into a `SummingBuffer` costs where the key has data already, beside what one
 //! would write by hand: 64 parking_lot mutexes over hashbrown tables, hashed once.
 //!
-//! All do the same work in the same run: `total += 1` for the same sequence of `u64` keys, on one
-//! hot key, 1 000 keys and a million (uniform), from one and from two threads. Every key is in the
-//! table before measuring starts and the interval is so long that nothing is flushed meanwhile.
-//! Criterion reports the time of one round of [`ROUND`] inserts per thread; a round is long enough
-//! to visit most of a million keys, so that the caches see all of them. Criterion measures one after
-//! the other; because a shared machine does not keep its speed that long, tables of ratios follow in
-//! which two take turns round by round: ours beside the hand-written one, a buffer with an async sink
-//! beside one with a blocking sink, and `insert_many` beside as many single inserts.
+//! All do the same work: `total += 1` for the same sequence of `u64` keys, on one hot key, 1 000 keys and
+//! a million (uniform), from one and from two threads, into a buffer with a blocking and one with an
+//! async sink. Every key is in the table before measuring starts and the interval is so long that
+//! nothing is flushed meanwhile. A round is long enough to visit most of a million keys, so that the
+//! caches see all of them. Criterion measures one after the other, which is what one wants for following
+//! a change; for ratios between peers on a machine that does not keep its speed see the suite.
 
 use std::hash::BuildHasher;
 use std::hint::black_box;
@@ -28,8 +26,6 @@ use write_behind::{AsyncDataBuffer, Buffer, Builder, DataBuffer, RandomState, Su
 /// Inserts per thread and round.
 const ROUND: usize = 1_000_000;
 const THREADS: [usize; 2] = [1, 2];
-/// Rounds in which the peers take turns.
-const TURNS: usize = 31;
 /// Name, and how many different keys.
 const KEY_SETS: [(&str, u64); 3] = [("hot_key", 1), ("1k_keys", 1_000), ("1m_keys", 1_000_000)];
 
@@ -174,74 +170,6 @@ fn insert_existing_key(criterion: &mut Criterion) {
     }
 }
 
-/// Two peers take turns, and turns in being first; prints each one's median per insert, and the median
-/// of the ratios of the rounds that stand next to each other.
-fn print_ratios(base: Peer, other: Peer) {
-    println!("\n{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "threads", base.0, other.0, "ratio");
-    for (name, different) in KEY_SETS {
-        let [(_, base), (_, other)] = ready([base, other], different);
-        for threads in THREADS {
-            let keys = rounds_of_keys(different, threads);
-            let (mut bases, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for turn in 0..TURNS {
-                let once = |counters: &dyn Counters| time(counters, &keys, 1).as_secs_f64();
-                let other_first = (turn % 2 == 0).then(|| once(other.as_ref()));
-                bases.push(once(base.as_ref()));
-                others.push(other_first.unwrap_or_else(|| once(other.as_ref())));
-                ratios.push(others[turn] / bases[turn]);
-            }
-            let nanos = |times: &mut Vec<f64>| median(times) * 1e9 / ROUND as f64;
-            let (base, other, ratio) = (nanos(&mut bases), nanos(&mut others), median(&mut ratios));
-            println!("{name:<10} {threads:>7} {base:>10.1} ns {other:>10.1} ns {ratio:>7.2}");
-        }
-    }
-}
-
-/// `insert_many` and as many single inserts take turns on one thread, over the same keys of the same
-/// buffer; prints each one's median per item, and how many times as long the single ones take.
-fn print_batches() {
-    println!("\n{:<10} {:>7} {:>13} {:>13} {:>7}", "keys", "batch", "insert", "insert_many", "times");
-    for (name, keys) in [("hot_key", vec![0; ROUND]), ("zipf_1m", zipf(1_000_000))] {
-        let counters = WriteBehind::new();
-        (0..1_000_000).for_each(|key| counters.add(key, 1));
-        let WriteBehind(buffer) = counters;
-        for batch in [100, 10_000] {
-            let time = |insert: &dyn Fn(&[u64])| {
-                let start = Instant::now();
-                keys.chunks(batch).for_each(insert);
-                start.elapsed().as_secs_f64()
-            };
-            let single = |batch: &[u64]| {
-                batch.iter().for_each(|&key| buffer.insert(black_box(key), 1).expect("there is room"));
-            };
-            let many = |batch: &[u64]| {
-                buffer.insert_many(batch.iter().map(|&key| (black_box(key), 1))).expect("there is room");
-            };
-            let (mut singly, mut together, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for turn in 0..TURNS {
-                let many_first = (turn % 2 == 0).then(|| time(&many));
-                singly.push(time(&single));
-                together.push(many_first.unwrap_or_else(|| time(&many)));
-                ratios.push(singly[turn] / together[turn]);
-            }
-            let nanos = |times: &mut Vec<f64>| median(times) * 1e9 / ROUND as f64;
-            let (singly, together, ratio) = (nanos(&mut singly), nanos(&mut together), median(&mut ratios));
-            println!("{name:<10} {batch:>7} {singly:>10.1} ns {together:>10.1} ns {ratio:>7.2}");
-        }
-    }
-}
-
-/// A round of keys of which the n-th is drawn in proportion to 1/n.
-fn zipf(different: u64) -> Vec<u64> {
-    let mut random = SmallRng::seed_from_u64(0);
-    (0..ROUND).map(|_| (different as f64).powf(random.random()) as u64 - 1).collect()
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(15)
@@ -250,9 +178,4 @@ fn main() {
         .configure_from_args();
     insert_existing_key(&mut criterion);
     criterion.final_summary();
-    if std::env::args().any(|argument| argument == "--bench") {
-        print_ratios(HAND_WRITTEN, BLOCKING);
-        print_ratios(BLOCKING, ASYNC);
-        print_batches();
-    }
 }

@@ -13,15 +13,22 @@
 //! runs once and tiny, and records nothing.
 
 mod child;
+mod database;
 mod environment;
 mod insert;
 mod keys;
 mod many;
 mod memory;
 mod peers;
+#[path = "../../tests/counters/postgres_server.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod postgres_server;
 mod record;
 mod scale;
 mod scaling;
+#[path = "../../tests/counters/sql.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod sql;
 mod turns;
 
 use std::process::ExitCode;
@@ -30,13 +37,14 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 7] = [
     ("insert", insert::sums),
     ("lists", insert::lists),
     ("fresh", insert::fresh),
     ("many", many::run),
     ("memory", memory::run),
     ("scaling", scaling::run),
+    ("database", database::run),
 ];
 
 fn main() -> ExitCode {

@@ -7,7 +7,17 @@ pub(crate) type Tick = u64;
 /// little more.
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 
+/// How many nanoseconds a tick has.
+pub(crate) const NANOS: u64 = 1_000_000;
+
+/// Rounds down, and says by how many nanoseconds.
+#[inline]
+pub(crate) fn split(time: Duration) -> (Tick, u64) {
+    (floor(time), u64::from(time.subsec_nanos()) % NANOS)
+}
+
 /// Rounds down: what the clock shows.
+#[inline]
 pub(crate) fn floor(time: Duration) -> Tick {
     // A deadline of `Duration::MAX` is a way to say never.
     time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_millis()))

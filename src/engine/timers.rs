@@ -64,13 +64,13 @@ pub(crate) struct Timers {
     /// All timers of earlier ticks have left the wheel.
     elapsed: Tick,
     free: u32,
-    live: usize,
+    live: u32,
 }
 
 impl Timers {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.live as usize
     }
 
     /// Gives all memory back if no timer is live.
@@ -113,9 +113,17 @@ impl Timers {
         if self.live == 0 {
             self.elapsed = self.elapsed.max(now);
         }
-        let timer = self.allocate(hash);
+        if self.nodes.is_empty() {
+            self.nodes.extend((0..SENTINELS as u32).map(Node::alone));
+            self.free = NIL;
+        }
         self.live += 1;
-        self.set_armed(timer, tick);
+        let ring = self.ring_for(tick);
+        let last = self.nodes[ring as usize].prev;
+        let node = Node { tick: tick as u32, hash, prev: last, next: ring, state: State::Armed };
+        let timer = self.keep(node);
+        self.nodes[last as usize].next = timer;
+        self.nodes[ring as usize].prev = timer;
         timer
     }
 
@@ -262,12 +270,18 @@ impl Timers {
         let node = &mut self.nodes[timer as usize];
         node.tick = tick as u32;
         node.state = State::Armed;
+        let ring = self.ring_for(tick);
+        self.push_back(ring, timer);
+    }
+
+    /// The bucket for a tick, which is about to get a timer.
+    fn ring_for(&mut self, tick: Tick) -> u32 {
         // A tick in the past goes to the bucket that is looked at next.
         let tick = tick.clamp(self.elapsed, self.elapsed + REACH);
         let level = level_of(self.elapsed, tick);
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
-        self.push_back((level * SLOTS + slot) as u32, timer);
+        (level * SLOTS + slot) as u32
     }
 
     /// Completes a stored tick: at most 2^31 ms before or after the wheel's own time.
@@ -276,32 +290,36 @@ impl Timers {
         self.elapsed.saturating_add_signed(i64::from(ahead))
     }
 
-    fn allocate(&mut self, hash: u32) -> u32 {
-        if self.nodes.is_empty() {
-            self.nodes.extend((0..SENTINELS as u32).map(Node::alone));
-            self.free = NIL;
-        }
+    /// Puts a node into the slab.
+    fn keep(&mut self, node: Node) -> u32 {
         let index = self.free;
         if index == NIL {
             let index = self.nodes.len() as u32;
             self.reserve_one();
-            self.nodes.push(Node { hash, ..Node::alone(index) });
+            self.nodes.push(node);
             return index;
         }
-        self.free = self.nodes[index as usize].next;
-        self.nodes[index as usize] = Node { hash, ..Node::alone(index) };
+        let place = &mut self.nodes[index as usize];
+        self.free = place.next;
+        *place = node;
         index
     }
 
     /// Grows into fresh memory. Growing in place leaves remainders that allocators keep for small
     /// blocks; one of those at the top of a heap keeps all of it from going back to the system when
     /// the buffer rests.
+    #[inline]
     fn reserve_one(&mut self) {
         if self.nodes.len() == self.nodes.capacity() {
-            let mut roomier = Vec::with_capacity(2 * self.nodes.capacity());
-            roomier.append(&mut self.nodes);
-            self.nodes = roomier;
+            self.grow();
         }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut roomier = Vec::with_capacity(2 * self.nodes.capacity());
+        roomier.append(&mut self.nodes);
+        self.nodes = roomier;
     }
 
     fn push_back(&mut self, ring: u32, timer: u32) {

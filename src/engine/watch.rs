@@ -1,5 +1,6 @@
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use hashbrown::HashMap;
 
 /// Who waits for which keys of a partition. `T` stands for the one who waits.
 #[derive(Debug)]

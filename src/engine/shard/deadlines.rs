@@ -48,41 +48,54 @@ pub(super) struct Deadline {
 
 /// Draws a partition's deadlines, and knows where their steps are.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Deadlines {
-    timing: Timing,
+    /// In nanoseconds, so that little has to be computed when a generation starts.
+    interval: u64,
+    jitter: u64,
+    /// Whether some step has a time of its own.
+    stepwise: bool,
     random: SmallRng,
+    timing: Timing,
     /// The base of each timer's generation. Empty where no step needs it.
     bases: Vec<Tick>,
 }
 
 impl Deadlines {
     pub(super) fn new(timing: Timing, random: SmallRng) -> Self {
-        Deadlines { timing, random, bases: Vec::new() }
+        Deadlines {
+            interval: nanos(timing.interval),
+            jitter: nanos(timing.jitter),
+            stepwise: timing.steps.iter().any(|step| !step.within.is_zero()),
+            random,
+            timing,
+            bases: Vec::new(),
+        }
     }
 
     /// First insert + interval + uniform(0..=jitter); `shorter` is what a policy has chosen instead of
     /// the interval.
+    #[inline]
     pub(super) fn draw(&mut self, now: Duration, shorter: Option<Duration>) -> Deadline {
-        let Timing { interval, jitter, .. } = self.timing;
-        let jitter = match jitter.as_nanos() {
-            0 => 0,
-            nanos => self.random.random_range(0..=u64::try_from(nanos).unwrap_or(u64::MAX)),
-        };
-        let base = now + Duration::from_nanos(jitter);
-        let interval = shorter.map_or(interval, |shorter| shorter.max(SHORTEST).min(interval));
-        Deadline { tick: tick::ceil(base + interval), base: tick::ceil(base) }
+        let jitter = if self.jitter == 0 { 0 } else { self.random.random_range(0..=self.jitter) };
+        let interval =
+            shorter.map_or(self.interval, |shorter| nanos(shorter.max(SHORTEST)).min(self.interval));
+        let (tick, rest) = tick::split(now);
+        let later = |nanos: u64| tick.saturating_add(nanos.div_ceil(tick::NANOS));
+        let base = rest.saturating_add(jitter);
+        Deadline { tick: later(base.saturating_add(interval)), base: later(base) }
     }
 
     /// Remembers what the steps of a timer's generation count from.
+    #[inline]
     pub(super) fn note(&mut self, timer: u32, deadline: Deadline) {
-        if self.timing.steps.iter().all(|step| step.within.is_zero()) {
-            return;
+        if self.stepwise {
+            let place = Timers::place(timer);
+            if place >= self.bases.len() {
+                self.bases.resize(place + 1, 0);
+            }
+            self.bases[place] = deadline.base;
         }
-        let place = Timers::place(timer);
-        if place >= self.bases.len() {
-            self.bases.resize(place + 1, 0);
-        }
-        self.bases[place] = deadline.base;
     }
 
     /// What this very count means, and when the step's time is over.
@@ -102,4 +115,9 @@ impl Deadlines {
     pub(super) fn shrink(&mut self) {
         self.bases = Vec::new();
     }
+}
+
+/// The longest time for what is longer than 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -167,7 +167,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// The generation has absorbed so many inserts, which may be one of the steps.
     #[cold]
     fn reach(&mut self, timer: u32, count: u32) -> Inserted {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         match cold.deadlines.step(timer, count) {
             Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
             Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
@@ -207,7 +207,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
         let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
         if need.keys > cold.key_credit || need.weight > self.busy.weight_credit {
@@ -250,7 +250,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         if weight > self.busy.weight_credit {
             return Err(Refused { probe, item, why: Refusal::Short(Need { keys: 0, weight }) });
         }
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let data = V::start(item);
         let completed = data.is_ready();
         self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());

@@ -76,7 +76,7 @@ pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
     /// No lower count means anything to a generation's deadline.
     first_step: u32,
-    cold: Box<Cold<K, V, T>>,
+    cold: Box<CachePadded<Cold<K, V, T>>>,
     /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
     /// beside it would have to take the line away from them.
     busy: CachePadded<Busy>,
@@ -92,14 +92,17 @@ struct Busy {
     weight_credit: u64,
 }
 
+/// In this order: what a new key touches comes first and shares a few cache lines.
 #[derive(Debug)]
+#[repr(C)]
 struct Cold<K, V, T> {
-    open: bool,
     timers: Timers,
-    flying: HashTable<Flying<K>>,
-    closed: Closed<K, V>,
     /// Keys that may be added without asking the pool.
     key_credit: u64,
+    flying: HashTable<Flying<K>>,
+    tally: Tally,
+    deadlines: Deadlines,
+    closed: Closed<K, V>,
     /// All weight drawn from the pool and not given back, used or not.
     weight_granted: u64,
     /// All admissions there ever were and that were not taken back: used ones are accepted inserts.
@@ -108,14 +111,14 @@ struct Cold<K, V, T> {
     settled_inserts: u64,
     /// What the driver believes this partition to add to its count.
     on_record: u64,
-    tally: Tally,
     watches: Watches<K, T>,
-    deadlines: Deadlines,
     partition: u32,
+    open: bool,
 }
 
 /// What became of accepted inserts.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Tally {
     keys: u64,
     /// The part of `keys` that only undelivered data stands for.
@@ -142,7 +145,7 @@ impl<K, V, T> Shard<K, V, T> {
             pending: HashTable::new(),
             first_step: timing.first_step(),
             busy: CachePadded::default(),
-            cold: Box::new(Cold {
+            cold: Box::new(CachePadded::new(Cold {
                 open: true,
                 timers: Timers::default(),
                 flying: HashTable::new(),
@@ -156,7 +159,7 @@ impl<K, V, T> Shard<K, V, T> {
                 watches: Watches::default(),
                 deadlines: Deadlines::new(timing, random),
                 partition,
-            }),
+            })),
         }
     }
 

@@ -92,7 +92,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement.reached.append(&mut self.reached(&flying.key, 1));
         self.cold.tally.in_flight -= ticket.count;
         self.come_back(ticket.count);
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let deadline = cold.deadlines.draw(now, host.interval(&flying.key, &data, now));
         settlement.armed = Some(deadline.tick);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
@@ -182,7 +182,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// If a pending generation was due only for the sake of older ones that are gone, gives it its
     /// own deadline back and returns that.
     fn let_newest_wait(&mut self, timer: u32, key: &K, count: u32) -> Option<Tick> {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let (State::Queued(reason) | State::Parked(reason)) = cold.timers.state(timer) else { return None };
         if cold.closed.contains(key) || is_asked_for(reason, count, cold.deadlines.flush_at()) {
             return None;
@@ -194,7 +194,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     /// Empties the table for shutdown: hands out every pending generation, oldest first per key.
     pub(crate) fn abandon(&mut self) -> Vec<Entry<K, V>> {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let mut left = Vec::with_capacity(self.pending.len());
         for pending in self.pending.drain() {
             let hash = cold.timers.hash(pending.timer);

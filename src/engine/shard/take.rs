@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         batch: u64,
         entries: &mut Vec<Entry<K, V>>,
     ) {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         let hash = cold.timers.hash(timer);
         let found = self
             .pending
@@ -106,16 +106,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         reason: FlushReason,
         waiter: Option<&T>,
     ) -> Request {
+        let cold = &mut **self.cold;
         let pending = self.pending.find(spread(hash), |pending| matches(&pending.key));
-        let flying = self.cold.flying.find(spread(hash), |flying| matches(&flying.key));
+        let flying = cold.flying.find(spread(hash), |flying| matches(&flying.key));
         let Some(key) = pending.map(|pending| &pending.key).or(flying.map(|flying| &flying.key)) else {
             return Request::default();
         };
-        let closed = self.cold.closed.len_of(key);
+        let closed = cold.closed.len_of(key);
         let generations = u32::from(pending.is_some()) + u32::from(flying.is_some()) + closed;
-        let watches = &mut self.cold.watches;
+        let watches = &mut cold.watches;
         let outstanding = waiter.map_or(0, |waiter| watches.add(waiter, key.clone(), generations));
-        let due = pending.is_some_and(|pending| self.cold.timers.request(pending.timer, reason));
+        let due = pending.is_some_and(|pending| cold.timers.request(pending.timer, reason));
         Request { due, outstanding }
     }
 
@@ -146,7 +147,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     /// Lets `waiter` wait for all that is in flight. Says for how many it did not wait before.
     pub(crate) fn watch_flying(&mut self, waiter: &T) -> u32 {
-        let cold = &mut *self.cold;
+        let cold = &mut **self.cold;
         cold.flying.iter().map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).sum()
     }
 
