@@ -4,7 +4,8 @@
 //! memory and rest.
 //!
 //!     cargo bench --bench suite                   # everything
-//!     cargo bench --bench suite -- insert memory  # what is named: see TOPICS
+//!     cargo bench --bench suite -- insert memory  # what is named
+//!     cargo bench --bench suite -- --list         # what there is
 //!
 //! `TURNS` (15) says how often the contestants take turns. Raw data goes to `DATA`
 //! (target/bench), one JSON file per topic; `cargo bench --bench report` makes tables and charts of
@@ -12,6 +13,7 @@
 //! runs once and tiny, and records nothing.
 
 mod appointment;
+mod child;
 mod database;
 mod deadlines;
 mod environment;
@@ -21,6 +23,7 @@ mod insert;
 mod keys;
 mod latency;
 mod many;
+mod memory;
 mod peers;
 #[path = "../../tests/counters/postgres_server.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
@@ -28,6 +31,7 @@ mod postgres_server;
 mod quantiles;
 mod record;
 mod scale;
+mod scaling;
 #[path = "../../tests/counters/sql.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
 mod sql;
@@ -39,11 +43,13 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 9] = [
+const TOPICS: [Topic; 11] = [
     ("insert", insert::sums),
     ("lists", insert::lists),
     ("fresh", insert::fresh),
     ("many", many::run),
+    ("memory", memory::run),
+    ("scaling", scaling::run),
     ("database", database::run),
     ("latency", latency::run),
     ("flush", flush::run),
@@ -53,6 +59,13 @@ const TOPICS: [Topic; 9] = [
 
 fn main() -> ExitCode {
     idle::be_child();
+    if let Some(done) = child::work() {
+        return done;
+    }
+    if std::env::args().any(|argument| argument == "--list") {
+        TOPICS.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
     let scale = match Scale::of_this_run() {
         Ok(scale) => scale,
         Err(problem) => return failed(&problem),

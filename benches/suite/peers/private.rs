@@ -21,6 +21,13 @@ impl<K: Key, V: Kept> Private<K, V> {
     pub(crate) fn new() -> Self {
         Private { maps: (0..MAPS).map(|_| CachePadded::default()).collect() }
     }
+
+    /// Goes through all entries and leaves the maps empty.
+    pub(crate) fn drain(&self, mut sink: impl FnMut((K, V))) {
+        for map in &self.maps {
+            std::mem::take(&mut *map.lock()).into_iter().for_each(&mut sink);
+        }
+    }
 }
 
 #[inline(never)]
