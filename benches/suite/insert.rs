@@ -45,6 +45,8 @@ fn sums_of<K: Key>(scale: Scale, recording: &mut Recording) {
 /// Lists: `list.push(item)`, for keys that have a list. Before each turn the lists are taken out and
 /// begun anew with one item each, as after a flush.
 pub(crate) fn lists(scale: Scale) -> io::Result<()> {
+    // A turn takes about a minute, most of it for beginning anew.
+    let scale = Scale { turns: scale.turns.min(5), ..scale };
     let mut recording = Recording::new(scale, "lists", UNIT, BASE);
     lists_of::<Vec<u64>>(scale, &mut recording);
     lists_of::<Vec<Event>>(scale, &mut recording);

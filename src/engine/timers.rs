@@ -108,6 +108,15 @@ impl Timers {
         (live.map(|index| index as u32), next)
     }
 
+    /// The timer that will be armed next.
+    pub(crate) fn next(&self) -> u32 {
+        match self.nodes.len() {
+            0 => SENTINELS as u32,
+            len if self.free == NIL => len as u32,
+            _ => self.free,
+        }
+    }
+
     /// Adds a timer that fires at `tick`, no earlier.
     pub(crate) fn arm(&mut self, hash: u32, now: Tick, tick: Tick) -> u32 {
         if self.live == 0 {

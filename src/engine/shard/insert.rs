@@ -222,12 +222,16 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         if let Some(flying) = flying {
             flying.rejoined = true;
         }
+        let pending = Pending { key, data, count: 1, timer: cold.timers.next() };
+        let pending =
+            self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
+        let Pending { key, data, .. } = pending.get();
+        // Not before the table is written to: reading a clock has the processor wait for what it has
+        // asked memory for, and meanwhile the table's cache line is on its way.
         let now = host.now();
-        let deadline = cold.deadlines.draw(now, host.interval(&key, &data, now));
+        let deadline = cold.deadlines.draw(now, host.interval(key, data, now));
         let timer = cold.timers.arm(hash, tick::floor(now), deadline.tick);
         cold.deadlines.note(timer, deadline);
-        let pending = Pending { key, data, count: 1, timer };
-        self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
         self.busy.admissions -= 1;
         if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));

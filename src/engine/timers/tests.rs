@@ -106,7 +106,9 @@ proptest! {
             match step {
                 Step::Arm(delay) => {
                     label += 1;
+                    let announced = timers.next();
                     model.insert(label, (timers.arm(label, now, now + delay), now + delay));
+                    assert_eq!(model[&label].0, announced);
                 }
                 Step::Cancel(which) if !model.is_empty() => {
                     let label = *model.keys().nth(which % model.len()).expect("in range");
