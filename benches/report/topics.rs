@@ -109,7 +109,7 @@ pub(crate) const TOPICS: &[Topic] = &[
             timed too.",
         targets: &[at_most(
             "at most 200 ns per key in batches of 1 000",
-            &["due at once", "=batches of 1 000"],
+            &["due at once", "=batches of 1000"],
             OWN,
             200.0,
         )],
