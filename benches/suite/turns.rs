@@ -20,21 +20,24 @@ pub(crate) fn take_turns<C, M>(
     samples
 }
 
-/// The time from when all threads begin, together, until the last one has ended.
+/// The time from when the first thread begins, all having waited for each other, until the last one has
+/// ended. Each looks at the clock itself: whoever waits for them may be woken late.
 pub(crate) fn time_threads(threads: usize, work: impl Fn(usize) + Sync) -> Duration {
-    let gate = Barrier::new(threads + 1);
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
+    let gate = Barrier::new(threads);
+    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+        let start = |thread| {
             let (gate, work) = (&gate, &work);
             scope.spawn(move || {
                 gate.wait();
+                let begun = Instant::now();
                 work(thread);
-                gate.wait();
-            });
-        }
-        gate.wait();
-        let start = Instant::now();
-        gate.wait();
-        start.elapsed()
-    })
+                (begun, Instant::now())
+            })
+        };
+        let running: Vec<_> = (0..threads).map(start).collect();
+        running.into_iter().map(|thread| thread.join().expect("no insert fails")).collect()
+    });
+    let begun = times.iter().map(|time| time.0).min();
+    let ended = times.iter().map(|time| time.1).max();
+    begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun)
 }
