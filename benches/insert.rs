@@ -8,10 +8,14 @@
 //! caches see all of them. Criterion measures one after the other, which is what one wants for following
 //! a change; for ratios between peers on a machine that does not keep its speed see the suite.
 
+#[path = "suite/turns.rs"]
+#[allow(dead_code, reason = "the suite needs more of it")]
+mod turns;
+
 use std::hash::BuildHasher;
 use std::hint::black_box;
-use std::sync::{Barrier, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use crossbeam_utils::CachePadded;
@@ -107,28 +111,13 @@ impl Counters for WriteBehind {
     }
 }
 
-/// The time that `rounds` rounds take, from the first thread's beginning to the last one's end. Each looks
-/// at the clock itself: whoever waits for them may be woken late.
+/// The time that `rounds` rounds take, from the first thread's beginning to the last one's end.
 fn time(counters: &dyn Counters, keys: &[Vec<u64>], rounds: u64) -> Duration {
-    let gate = Barrier::new(keys.len());
-    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
-        let start = |keys: &'_ Vec<u64>| {
-            let (gate, keys) = (&gate, keys.clone());
-            scope.spawn(move || {
-                gate.wait();
-                let begun = Instant::now();
-                for _ in 0..rounds {
-                    keys.iter().for_each(|&key| counters.add(black_box(key), 1));
-                }
-                (begun, Instant::now())
-            })
-        };
-        let running: Vec<_> = keys.iter().map(start).collect();
-        running.into_iter().map(|thread| thread.join().expect("no insert fails")).collect()
-    });
-    let begun = times.iter().map(|time| time.0).min();
-    let ended = times.iter().map(|time| time.1).max();
-    begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun)
+    turns::time_threads(keys.len(), |thread| {
+        for _ in 0..rounds {
+            keys[thread].iter().for_each(|&key| counters.add(black_box(key), 1));
+        }
+    })
 }
 
 type Peer = (&'static str, fn() -> Box<dyn Counters>);

@@ -4,7 +4,7 @@
 use std::io;
 use std::process::{Command, ExitCode};
 
-use crate::memory;
+use crate::{idle, memory};
 
 const MARK: &str = "child:";
 
@@ -13,6 +13,7 @@ pub(crate) fn work() -> Option<ExitCode> {
     let asked = std::env::args().find_map(|argument| Some(argument.strip_prefix(MARK)?.to_owned()))?;
     let words: Vec<&str> = asked.split(':').collect();
     let done = match words[..] {
+        ["idle", who, keys, watch_ms] => idle::child(who, keys, watch_ms),
         ["memory", peer, key, count] => memory::child(peer, key, count),
         _ => Err(io::Error::other(format!("nobody knows how to {asked}"))),
     };

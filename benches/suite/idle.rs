@@ -5,18 +5,17 @@
 use std::fs;
 use std::hint::black_box;
 use std::io;
-use std::process::{self, Command};
+use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::child;
 use crate::peers::{HandWritten, Peer, WriteBehind};
 use crate::record::Recording;
 use crate::scale::Scale;
 use crate::turns::take_turns;
 
-/// What such a process is started with: this, who, how many keys, and how many ms to look on.
-const CHILD: &str = "child:idle";
 const FEW: usize = 10;
 const HIBERNATING: &str = "write-behind, hibernating";
 const HAND_WRITTEN: &str = "hand-written";
@@ -44,7 +43,7 @@ pub(crate) fn run(scale: Scale) -> io::Result<()> {
     ];
     let watch_ms = if scale.real { 5_000 } else { 200 };
     let turns = scale.turns.min(3);
-    let children = take_turns(turns, &contestants, |(_, who, keys)| child(who, *keys, watch_ms));
+    let children = take_turns(turns, &contestants, |(_, who, keys)| ask(who, *keys, watch_ms));
     let children = children.into_iter().map(Result::from_iter).collect::<io::Result<Vec<Vec<Rest>>>>()?;
     let samples = |what: fn(&Rest) -> f64| {
         let peers = contestants.iter().zip(&children);
@@ -60,34 +59,25 @@ pub(crate) fn run(scale: Scale) -> io::Result<()> {
     recording.save()
 }
 
-fn child(who: &str, keys: usize, watch_ms: u64) -> io::Result<Rest> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.arg(CHILD).arg(who).arg(keys.to_string()).arg(watch_ms.to_string()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+fn ask(who: &str, keys: usize, watch_ms: u64) -> io::Result<Rest> {
+    let text = child::ask(&["idle", who, &keys.to_string(), &watch_ms.to_string()])?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     match numbers[..] {
-        [switches, micros, resident_mib, peak_mib] if output.status.success() => {
-            Ok(Rest { switches, micros, resident_mib, peak_mib })
-        }
-        _ => Err(io::Error::other(format!("{who}: {text}{}", String::from_utf8_lossy(&output.stderr)))),
+        [switches, micros, resident_mib, peak_mib] => Ok(Rest { switches, micros, resident_mib, peak_mib }),
+        _ => Err(io::Error::other(format!("{who}: {text}"))),
     }
 }
 
-/// If this process is a child, does what is asked of it and ends it.
-pub(crate) fn be_child() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mark, who, keys, watch_ms] = &arguments[..] else { return };
-    if mark != CHILD {
-        return;
-    }
-    let keys = keys.parse().expect("a number of keys");
-    let watch = Duration::from_millis(watch_ms.parse().expect("a number of ms"));
-    let Rest { switches, micros, resident_mib, peak_mib } = match who.as_str() {
+/// Rests, and prints what that costs.
+pub(crate) fn child(who: &str, keys: &str, watch_ms: &str) -> io::Result<()> {
+    let keys = keys.parse().map_err(io::Error::other)?;
+    let watch = Duration::from_millis(watch_ms.parse().map_err(io::Error::other)?);
+    let Rest { switches, micros, resident_mib, peak_mib } = match who {
         "hand-written" => rest_hand_written(keys, watch),
         _ => rest_write_behind(keys, watch),
     };
     println!("{switches} {micros} {resident_mib} {peak_mib}");
-    process::exit(0);
+    Ok(())
 }
 
 fn rest_write_behind(keys: usize, watch: Duration) -> Rest {

@@ -58,7 +58,6 @@ const TOPICS: [Topic; 11] = [
 ];
 
 fn main() -> ExitCode {
-    idle::be_child();
     if let Some(done) = child::work() {
         return done;
     }

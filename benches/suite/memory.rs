@@ -27,16 +27,8 @@ pub(crate) fn run(scale: Scale) -> io::Result<()> {
             answer.trim().parse().map_err(io::Error::other)
         };
         // There is hardly any difference between them.
-        let mut failure = None;
-        let samples = take_turns(scale.turns.min(3), &PEERS, |peer| {
-            ask(peer).unwrap_or_else(|error| {
-                failure = Some(error);
-                f64::NAN
-            })
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        let samples = take_turns(scale.turns.min(3), &PEERS, ask);
+        let samples = samples.into_iter().map(Result::from_iter).collect::<io::Result<Vec<Vec<f64>>>>()?;
         recording.add(&[case], PEERS.into_iter().zip(samples).collect());
     }
     recording.save()
