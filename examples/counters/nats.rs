@@ -68,21 +68,33 @@ impl NatsStore {
     /// Moves some batches to Postgres, and returns how many.
     async fn move_some(&self) -> Result<usize, StoreError> {
         let messages = self.stream.fetch().await?;
+        if messages.is_empty() {
+            return self.move_left_behind().await;
+        }
         for message in &messages {
-            self.move_one(message).await?;
+            self.move_one(&message.payload).await?;
             // If this is lost the message comes again.
             message.ack().await.map_err(|error| StoreError::Unavailable(format!("NATS: {error}")))?;
         }
         Ok(messages.len())
     }
 
+    /// Moves one that was acknowledged and is there nevertheless. It was moved before, so it counts no
+    /// second time; but it is not removed on the stream's word alone.
+    async fn move_left_behind(&self) -> Result<usize, StoreError> {
+        let Some(message) = self.stream.left_behind().await? else { return Ok(0) };
+        self.move_one(&message.payload).await?;
+        self.stream.remove(message.sequence).await?;
+        Ok(1)
+    }
+
     /// Whatever is left out is told in full: it will not come again.
-    async fn move_one(&self, message: &async_nats::jetstream::Message) -> Result<(), StoreError> {
+    async fn move_one(&self, payload: &[u8]) -> Result<(), StoreError> {
         let left_out = |why: &str| {
-            let content = String::from_utf8_lossy(&message.payload);
+            let content = String::from_utf8_lossy(payload);
             eprintln!("counters: a message from NATS is left out: {why}: {content}");
         };
-        let batch = match message::parse(&message.payload) {
+        let batch = match message::parse(payload) {
             Ok(batch) => batch,
             Err(why) => {
                 left_out(&why);

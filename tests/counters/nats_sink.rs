@@ -1,5 +1,7 @@
 //! `--sink nats`: batches go through a JetStream stream to Postgres.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +57,17 @@ impl Setting {
             })
         };
         eventually("the stream has been moved", || (messages() == 0).then_some(()));
+    }
+}
+
+/// `to` has the files of `from` and no others.
+fn copy_files(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 
@@ -134,6 +147,35 @@ fn while_postgres_is_away_the_stream_keeps_what_was_flushed_even_by_a_process_th
     assert_eq!(client.get("/healthz").status, 200);
     service.stop();
     assert_eq!(setting.database.counters(), [("k".to_owned(), 200)].into());
+}
+
+#[test]
+fn messages_that_the_stream_forgot_to_remove_go_away_and_count_no_second_time() {
+    let Some(mut setting) = Setting::new() else { return };
+    let runtime = Runtime::new().unwrap();
+    let options = ["--interval", "1h", "--flush-at", "1"];
+    let (service, client) = setting.start(&options);
+    setting.postgres().control("stop");
+    for flushed in 1..=5 {
+        client.increment("k", 1);
+        eventually("it is in the stream", || (client.stat("flushed") == flushed).then_some(()));
+    }
+    service.kill();
+    setting.nats.stop();
+    let messages = setting.nats.directory().join("stream/jetstream/$G/streams/counters/msgs");
+    let copy = setting.nats.directory().join("copy");
+    copy_files(&messages, &copy);
+    setting.nats.bring_up();
+    setting.postgres().control("start");
+    let (service, _) = setting.start(&options);
+    setting.await_empty_stream(&runtime);
+    setting.nats.stop();
+    // What a server that is killed can leave: the consumer knows that they were acknowledged.
+    copy_files(&copy, &messages);
+    setting.nats.bring_up();
+    setting.await_empty_stream(&runtime);
+    service.stop();
+    assert_eq!(setting.database.counters(), [("k".to_owned(), 5)].into());
 }
 
 #[test]

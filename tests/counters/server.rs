@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -38,6 +38,11 @@ impl Server {
         self.port
     }
 
+    /// Where it runs and keeps its data.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Without mercy: it is killed.
     pub(crate) fn restart(&mut self) {
         self.kill();
@@ -51,7 +56,16 @@ impl Server {
         }
     }
 
-    fn bring_up(&mut self) {
+    /// SIGTERM: it writes down what it knows.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let status = Command::new("kill").arg(process.id().to_string()).status().unwrap();
+            assert!(status.success());
+            process.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn bring_up(&mut self) {
         let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let mut command = Command::new(&self.program);
         command.args((self.arguments)(self.port)).current_dir(self.directory.path());

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+};
 use async_nats::jetstream::{self, Context, Message};
 use async_nats::{ConnectOptions, ServerAddr};
 use futures_util::TryStreamExt;
@@ -30,6 +32,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct BatchStream {
     jetstream: Context,
+    stream: Stream,
     consumer: PullConsumer,
 }
 
@@ -58,7 +61,7 @@ impl BatchStream {
             ..pull::Config::default()
         };
         let consumer = stream.get_or_create_consumer(CONSUMER, config).await;
-        Ok(BatchStream { jetstream, consumer: consumer.map_err(|error| trouble(&error))? })
+        Ok(BatchStream { jetstream, stream, consumer: consumer.map_err(|error| trouble(&error))? })
     }
 
     /// Returns the message's number, when the stream has it. A copy has the number of the first.
@@ -76,6 +79,27 @@ impl BatchStream {
         };
         let late = |_| StoreError::Unavailable(format!("NATS: no answer within {LIMIT:?}"));
         timeout(LIMIT, fetch).await.map_err(late)?
+    }
+
+    /// The first message that was acknowledged and is there nevertheless: a server that was killed can
+    /// remember that a message was acknowledged and not that it was removed. It never delivers that
+    /// message again, and counts it against `MAX_BATCHES` for ever.
+    pub(super) async fn left_behind(&self) -> Result<Option<StreamMessage>, StoreError> {
+        let moved = self.moved_up_to().await?;
+        let state = self.stream.get_info().await.map_err(|error| trouble(&error))?.state;
+        if state.messages == 0 || state.first_sequence > moved {
+            return Ok(None);
+        }
+        match self.stream.get_raw_message(state.first_sequence).await {
+            Ok(message) => Ok(Some(message)),
+            // Another process was faster.
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(trouble(&error)),
+        }
+    }
+
+    pub(super) async fn remove(&self, number: u64) -> Result<(), StoreError> {
+        self.stream.delete_message(number).await.map(|_| ()).map_err(|error| trouble(&error))
     }
 
     /// All messages up to this number have been acknowledged.
