@@ -21,6 +21,10 @@ const SENTINELS: usize = LEVELS * SLOTS + 1;
 /// How far ahead a timer can be placed without meeting the current bucket of the top level again.
 const REACH: Tick = ((SLOTS as Tick) - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NIL: u32 = u32::MAX;
+/// From one wheel's phase to the next one's, in ticks: odd, so that 64 wheels have 64 phases within a bucket
+/// of the first level; and as close as that allows to the golden section of one of the second, by which any
+/// number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
+const PHASE: u32 = 2_531;
 
 /// Where a timer stands. The ring that it is in follows from this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub(crate) struct Timers {
     occupied: [u64; LEVELS],
     /// All timers of earlier ticks have left the wheel.
     elapsed: Tick,
+    /// By how many ticks the wheel's buckets begin early.
+    phase: u32,
     free: u32,
     live: u32,
 }
@@ -73,10 +79,16 @@ impl Timers {
         self.live as usize
     }
 
+    /// The `number`th of several wheels. When a bucket of a higher level begins, its timers are
+    /// distributed to lower ones, which takes time; so each wheel has its buckets begin at other times.
+    pub(crate) fn nth(number: u32) -> Self {
+        Timers { phase: number.wrapping_mul(PHASE) % (SLOTS * SLOTS) as u32, ..Timers::default() }
+    }
+
     /// Gives all memory back if no timer is live.
     pub(crate) fn shrink(&mut self) {
         if self.live == 0 {
-            *self = Timers { elapsed: self.elapsed, ..Timers::default() };
+            *self = Timers { elapsed: self.elapsed, phase: self.phase, ..Timers::default() };
         }
     }
 
@@ -203,13 +215,18 @@ impl Timers {
         self.live -= 1;
     }
 
-    /// The timer that has been due longest, and why. It stays in the queue.
-    pub(crate) fn first_due(&self) -> Option<(u32, FlushReason)> {
-        let first = self.nodes.get(DUE as usize)?.next;
-        match self.nodes[first as usize].state {
-            State::Queued(reason) if first != DUE => Some((first, reason)),
-            _ => None,
-        }
+    /// The timers that are due with their hashes and why, those due longest first.
+    pub(crate) fn due(&self) -> impl Iterator<Item = (u32, u32, FlushReason)> + '_ {
+        let mut place = self.nodes.get(DUE as usize).map_or(DUE, |due| due.next);
+        std::iter::from_fn(move || {
+            let timer = place;
+            let Node { hash, next, state: State::Queued(reason), .. } = *self.nodes.get(timer as usize)?
+            else {
+                return None;
+            };
+            place = next;
+            Some((timer, hash, reason))
+        })
     }
 
     /// Queues what is due at `now`, at most `budget` moves of timers in one call.
@@ -224,16 +241,17 @@ impl Timers {
                 return Expired::Until(Some(start));
             }
             self.elapsed = self.elapsed.max(start);
-            if budget == 0 {
-                return Expired::More;
-            }
-            budget -= 1;
-            let timer = self.nodes[bucket].next;
-            let tick = self.deadline(timer);
-            if tick <= now {
-                self.queue(timer, FlushReason::Deadline);
-            } else {
-                self.rearm(timer, tick);
+            while let Some(timer) = self.first_of(bucket) {
+                if budget == 0 {
+                    return Expired::More;
+                }
+                budget -= 1;
+                let tick = self.deadline(timer);
+                if tick <= now {
+                    self.queue(timer, FlushReason::Deadline);
+                } else {
+                    self.rearm(timer, tick);
+                }
             }
         }
     }
@@ -242,14 +260,18 @@ impl Timers {
     /// with the distance, and within one the timer armed first comes first.
     pub(crate) fn nearest(&mut self) -> Option<u32> {
         let (bucket, _) = self.next_bucket()?;
-        Some(self.nodes[bucket].next)
+        self.first_of(bucket)
+    }
+
+    fn first_of(&self, bucket: usize) -> Option<u32> {
+        Some(self.nodes[bucket].next).filter(|&first| first as usize != bucket)
     }
 
     /// The earliest bucket that holds a timer, and the tick at which it begins.
     fn next_bucket(&mut self) -> Option<(usize, Tick)> {
         loop {
             let (bucket, start) = self.next_occupied()?;
-            if self.nodes[bucket].next as usize != bucket {
+            if self.first_of(bucket).is_some() {
                 return Some((bucket, start));
             }
             // Its timers have been moved or cancelled since.
@@ -264,7 +286,7 @@ impl Timers {
                 continue;
             }
             let shift = SLOT_BITS * level as u32;
-            let current = self.elapsed >> shift;
+            let current = self.turned(self.elapsed) >> shift;
             let distance = occupied.rotate_right((current % SLOTS as Tick) as u32).trailing_zeros();
             let position = current + Tick::from(distance);
             let start = position << shift;
@@ -272,7 +294,12 @@ impl Timers {
                 earliest = Some((level * SLOTS + (position % SLOTS as Tick) as usize, start));
             }
         }
-        earliest
+        earliest.map(|(bucket, start)| (bucket, start.saturating_sub(Tick::from(self.phase))))
+    }
+
+    /// What the wheel takes a tick for, as it is turned by its phase.
+    fn turned(&self, tick: Tick) -> Tick {
+        tick + Tick::from(self.phase)
     }
 
     fn set_armed(&mut self, timer: u32, tick: Tick) {
@@ -286,8 +313,8 @@ impl Timers {
     /// The bucket for a tick, which is about to get a timer.
     fn ring_for(&mut self, tick: Tick) -> u32 {
         // A tick in the past goes to the bucket that is looked at next.
-        let tick = tick.clamp(self.elapsed, self.elapsed + REACH);
-        let level = level_of(self.elapsed, tick);
+        let tick = self.turned(tick.clamp(self.elapsed, self.elapsed + REACH));
+        let level = level_of(self.turned(self.elapsed), tick);
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
         (level * SLOTS + slot) as u32

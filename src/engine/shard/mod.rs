@@ -147,7 +147,7 @@ impl<K, V, T> Shard<K, V, T> {
             busy: CachePadded::default(),
             cold: Box::new(CachePadded::new(Cold {
                 open: true,
-                timers: Timers::default(),
+                timers: Timers::nth(partition),
                 flying: HashTable::new(),
                 closed: Closed::default(),
                 key_credit: 0,
@@ -185,7 +185,7 @@ impl<K, V, T> Shard<K, V, T> {
 
     /// Whether something is waiting to be taken.
     pub(crate) fn has_due(&self) -> bool {
-        self.cold.timers.first_due().is_some()
+        self.cold.timers.due().next().is_some()
     }
 
     /// Gives memory back if nothing is held.

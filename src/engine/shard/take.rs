@@ -16,6 +16,14 @@ pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at: u32) -> bo
     }
 }
 
+/// A generation that is due, and where in the table it is.
+struct Due {
+    timer: u32,
+    hash: u32,
+    reason: FlushReason,
+    bucket: usize,
+}
+
 /// What a request to flush found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -29,6 +37,9 @@ pub(crate) struct Request {
 impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// Moves due generations out of the table and into `batch`, at most `limit` looks at the due
     /// queue in one call. Says whether more is due.
+    ///
+    /// All of them are found before the first is moved. Memory is what this waits for, and a processor
+    /// asks for several places at once where little is to be done between one and the next.
     pub(crate) fn take(
         &mut self,
         now: Tick,
@@ -36,27 +47,31 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         batch: u64,
         entries: &mut Vec<Entry<K, V>>,
     ) -> bool {
-        for _ in 0..limit {
-            let Some((timer, reason)) = self.cold.timers.first_due() else { return false };
-            self.take_one(timer, reason, now, batch, entries);
+        if !self.has_due() {
+            return false;
         }
+        let mut found = Vec::with_capacity(limit);
+        found.extend(self.cold.timers.due().take(limit).map(|due| self.find(due)));
+        found.into_iter().for_each(|due| self.take_one(due, now, batch, entries));
         self.has_due()
     }
 
-    fn take_one(
-        &mut self,
-        timer: u32,
-        reason: FlushReason,
-        now: Tick,
-        batch: u64,
-        entries: &mut Vec<Entry<K, V>>,
-    ) {
+    #[inline]
+    fn find(&self, (timer, hash, reason): (u32, u32, FlushReason)) -> Due {
+        let bucket = self
+            .pending
+            .find_bucket_index(spread(hash), |pending| pending.timer == timer)
+            .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"));
+        Due { timer, hash, reason, bucket }
+    }
+
+    fn take_one(&mut self, due: Due, now: Tick, batch: u64, entries: &mut Vec<Entry<K, V>>) {
+        let Due { timer, hash, reason, bucket } = due;
         let cold = &mut **self.cold;
-        let hash = cold.timers.hash(timer);
         let found = self
             .pending
-            .find_entry(spread(hash), |pending| pending.timer == timer)
-            .unwrap_or_else(|_| unreachable!("every live timer belongs to a pending generation"));
+            .get_bucket_entry(bucket)
+            .unwrap_or_else(|_| unreachable!("what is taken out of a table moves nothing else"));
         let key = &found.get().key;
         if cold.flying.find(spread(hash), |flying| flying.key == *key).is_some() {
             cold.timers.park(timer, reason);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -6,11 +6,15 @@ use super::*;
 
 fn due(timers: &mut Timers) -> Vec<u32> {
     let mut hashes = Vec::new();
-    while let Some((timer, _)) = timers.first_due() {
-        hashes.push(timers.hash(timer));
+    while let Some((timer, hash, _)) = first_due(timers) {
+        hashes.push(hash);
         timers.cancel(timer);
     }
     hashes
+}
+
+fn first_due(timers: &Timers) -> Option<(u32, u32, FlushReason)> {
+    timers.due().next()
 }
 
 fn expire_all(timers: &mut Timers, now: Tick) -> Option<Tick> {
@@ -46,8 +50,8 @@ fn twenty_identical_deadlines_all_fire_in_order() {
 #[test]
 fn the_longest_delay_survives_every_alignment() {
     let longest = crate::engine::tick::floor(crate::engine::tick::MAX_DELAY);
-    for start in [0, 1, (1 << 30) - 1, u64::from(u32::MAX) - 5, 1 << 33] {
-        let mut timers = Timers::default();
+    for (number, start) in (0..).zip([0, 1, (1 << 30) - 1, u64::from(u32::MAX) - 5, 1 << 33]) {
+        let mut timers = Timers::nth(number);
         timers.arm(7, start, start + longest);
         let mut now = start;
         while let Some(next) = expire_all(&mut timers, now) {
@@ -57,6 +61,21 @@ fn the_longest_delay_survives_every_alignment() {
         }
         assert_eq!((now, due(&mut timers)), (start + longest, vec![7]));
     }
+}
+
+#[test]
+fn no_two_of_64_wheels_distribute_their_timers_at_the_same_time() {
+    let begins = |number| {
+        let mut timers = Timers::nth(number);
+        timers.arm(7, 0, 3_000);
+        let mut now = 0;
+        while let Some(next) = expire_all(&mut timers, now).filter(|&next| next < 3_000) {
+            now = next;
+        }
+        now
+    };
+    // In one of them the bucket begins with the timer.
+    assert!((0..64).map(begins).collect::<BTreeSet<_>>().len() >= 63);
 }
 
 #[test]
@@ -98,8 +117,8 @@ proptest! {
     /// The wheel fires exactly what an ordered map would, never early, and says truthfully
     /// when to come again.
     #[test]
-    fn fires_what_an_ordered_map_would(start in 0..(1_u64 << 34), steps in steps()) {
-        let mut timers = Timers::default();
+    fn fires_what_an_ordered_map_would(number: u32, start in 0..(1_u64 << 34), steps in steps()) {
+        let mut timers = Timers::nth(number);
         let mut model: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
         let (mut now, mut label) = (start, 0);
         for step in steps {
