@@ -22,7 +22,9 @@ use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushReason};
 use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
-use crate::engine::shard::{Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Unabsorbed};
+use crate::engine::shard::{
+    Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Unabsorbed, kept,
+};
 use crate::engine::tick;
 use crate::error::InsertErrorKind;
 use crate::failure::FlushFailure;
@@ -163,7 +165,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn spot<Q: ?Sized + Hash>(&self, key: &Q) -> Spot {
         let hash = self.hasher.hash_one(key);
         let partition = ((hash >> 32) * self.shards.len() as u64) >> 32;
-        Spot { partition: partition as usize, hash: hash as u32 }
+        Spot { partition: partition as usize, hash: kept(hash) }
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Mutex<Partition<K, V>>> {
@@ -445,7 +447,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Host<K, V> for Core<K, V, S> {
     }
 
     fn hash(&self, key: &K) -> u32 {
-        self.hasher.hash_one(key) as u32
+        kept(self.hasher.hash_one(key))
     }
 }
 

@@ -21,6 +21,9 @@ const SENTINELS: usize = LEVELS * SLOTS + 1;
 /// How far ahead a timer can be placed without meeting the current bucket of the top level again.
 const REACH: Tick = ((SLOTS as Tick) - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NIL: u32 = u32::MAX;
+const STATE_BITS: u32 = 4;
+/// How many bits of a key's hash are kept: as many as a state leaves room for in 32.
+pub(crate) const HASH_BITS: u32 = 32 - STATE_BITS;
 /// From one wheel's phase to the next one's, in ticks: odd, so that 64 wheels have 64 phases within a bucket
 /// of the first level; and as close as that allows to the golden section of one of the second, by which any
 /// number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
@@ -40,14 +43,50 @@ pub(crate) enum State {
     Parked(FlushReason),
 }
 
+/// All states, by their codes.
+const STATES: [State; 1 << STATE_BITS] = {
+    use FlushReason::{Complete, Deadline, Pressure, Requested, Shutdown, Size, Volume};
+    use State::{Armed, Free, Parked, Queued};
+    [
+        Free,
+        Armed,
+        Queued(Deadline),
+        Queued(Size),
+        Queued(Complete),
+        Queued(Volume),
+        Queued(Requested),
+        Queued(Pressure),
+        Queued(Shutdown),
+        Parked(Deadline),
+        Parked(Size),
+        Parked(Complete),
+        Parked(Volume),
+        Parked(Requested),
+        Parked(Pressure),
+        Parked(Shutdown),
+    ]
+};
+
+impl State {
+    fn code(self) -> u32 {
+        match self {
+            State::Free => 0,
+            State::Armed => 1,
+            State::Queued(reason) => 2 + reason as u32,
+            State::Parked(reason) => 9 + reason as u32,
+        }
+    }
+}
+
+/// Sixteen bytes, so that memory per key stays small and four share a cache line.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     /// Low bits of the tick; the wheel's own time completes them.
     tick: u32,
-    hash: u32,
+    /// The hash, and in the low bits the state.
+    mark: u32,
     prev: u32,
     next: u32,
-    state: State,
 }
 
 /// What [`Timers::expire`] found.
@@ -98,11 +137,11 @@ impl Timers {
     }
 
     pub(crate) fn hash(&self, timer: u32) -> u32 {
-        self.nodes[timer as usize].hash
+        self.nodes[timer as usize].hash()
     }
 
     pub(crate) fn state(&self, timer: u32) -> State {
-        self.nodes[timer as usize].state
+        self.nodes[timer as usize].state()
     }
 
     /// The timer's deadline.
@@ -115,7 +154,7 @@ impl Timers {
     pub(crate) fn scan(&self, from: usize, count: usize) -> (impl Iterator<Item = u32> + '_, Option<usize>) {
         let start = (SENTINELS + from).min(self.nodes.len());
         let end = (start + count).min(self.nodes.len());
-        let live = (start..end).filter(|&index| self.nodes[index].state != State::Free);
+        let live = (start..end).filter(|&index| self.nodes[index].state() != State::Free);
         let next = (end < self.nodes.len()).then(|| end - SENTINELS);
         (live.map(|index| index as u32), next)
     }
@@ -129,7 +168,7 @@ impl Timers {
         }
     }
 
-    /// Adds a timer that fires at `tick`, no earlier.
+    /// Adds a timer that fires at `tick`, no earlier. `hash` has [`HASH_BITS`] bits.
     pub(crate) fn arm(&mut self, hash: u32, now: Tick, tick: Tick) -> u32 {
         if self.live == 0 {
             self.elapsed = self.elapsed.max(now);
@@ -141,7 +180,8 @@ impl Timers {
         self.live += 1;
         let ring = self.ring_for(tick);
         let last = self.nodes[ring as usize].prev;
-        let node = Node { tick: tick as u32, hash, prev: last, next: ring, state: State::Armed };
+        let mark = Node::mark(hash, State::Armed);
+        let node = Node { tick: tick as u32, mark, prev: last, next: ring };
         let timer = self.keep(node);
         self.nodes[last as usize].next = timer;
         self.nodes[ring as usize].prev = timer;
@@ -176,7 +216,7 @@ impl Timers {
             return false;
         }
         self.unlink(timer);
-        self.nodes[timer as usize].state = State::Queued(reason);
+        self.nodes[timer as usize].set_state(State::Queued(reason));
         self.push_back(DUE, timer);
         true
     }
@@ -184,11 +224,11 @@ impl Timers {
     /// Asks for a flush: makes an armed timer due and says so. One that is due already keeps its
     /// place, and a parked one goes on waiting its turn, but for this reason now.
     pub(crate) fn request(&mut self, timer: u32, reason: FlushReason) -> bool {
-        let state = &mut self.nodes[timer as usize].state;
-        match state {
+        let node = &mut self.nodes[timer as usize];
+        match node.state() {
             State::Armed => return self.queue(timer, reason),
-            State::Queued(_) => *state = State::Queued(reason),
-            State::Parked(_) => *state = State::Parked(reason),
+            State::Queued(_) => node.set_state(State::Queued(reason)),
+            State::Parked(_) => node.set_state(State::Parked(reason)),
             State::Free => {}
         }
         false
@@ -203,13 +243,13 @@ impl Timers {
     /// Takes a timer out of its ring until the key's flight is settled.
     pub(crate) fn park(&mut self, timer: u32, reason: FlushReason) {
         self.unlink(timer);
-        self.nodes[timer as usize].state = State::Parked(reason);
+        self.nodes[timer as usize].set_state(State::Parked(reason));
     }
 
     pub(crate) fn cancel(&mut self, timer: u32) {
         self.unlink(timer);
         let node = &mut self.nodes[timer as usize];
-        node.state = State::Free;
+        node.set_state(State::Free);
         node.next = self.free;
         self.free = timer;
         self.live -= 1;
@@ -219,13 +259,10 @@ impl Timers {
     pub(crate) fn due(&self) -> impl Iterator<Item = (u32, u32, FlushReason)> + '_ {
         let mut place = self.nodes.get(DUE as usize).map_or(DUE, |due| due.next);
         std::iter::from_fn(move || {
-            let timer = place;
-            let Node { hash, next, state: State::Queued(reason), .. } = *self.nodes.get(timer as usize)?
-            else {
-                return None;
-            };
-            place = next;
-            Some((timer, hash, reason))
+            let (timer, node) = (place, self.nodes.get(place as usize)?);
+            let State::Queued(reason) = node.state() else { return None };
+            place = node.next;
+            Some((timer, node.hash(), reason))
         })
     }
 
@@ -305,7 +342,7 @@ impl Timers {
     fn set_armed(&mut self, timer: u32, tick: Tick) {
         let node = &mut self.nodes[timer as usize];
         node.tick = tick as u32;
-        node.state = State::Armed;
+        node.set_state(State::Armed);
         let ring = self.ring_for(tick);
         self.push_back(ring, timer);
     }
@@ -377,7 +414,24 @@ impl Timers {
 
 impl Node {
     fn alone(index: u32) -> Node {
-        Node { tick: 0, hash: 0, prev: index, next: index, state: State::Free }
+        Node { tick: 0, mark: Node::mark(0, State::Free), prev: index, next: index }
+    }
+
+    fn mark(hash: u32, state: State) -> u32 {
+        debug_assert!(hash >> HASH_BITS == 0, "a hash of more bits than are kept");
+        hash << STATE_BITS | state.code()
+    }
+
+    fn hash(&self) -> u32 {
+        self.mark >> STATE_BITS
+    }
+
+    fn state(&self) -> State {
+        STATES[(self.mark % (1 << STATE_BITS)) as usize]
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.mark = Node::mark(self.hash(), state);
     }
 }
 

@@ -30,7 +30,7 @@ use hashbrown::HashTable;
 use rand::rngs::SmallRng;
 
 use super::tick::Tick;
-use super::timers::{Expired, Timers};
+use super::timers::{Expired, HASH_BITS, Timers};
 use super::watch::Watches;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
@@ -47,7 +47,7 @@ pub(crate) trait Host<K, V> {
     fn now(&self) -> Duration;
     /// How long a generation that starts may stay, if not as long as any.
     fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration>;
-    /// The key's hash; asked only when the table grows.
+    /// What is [`kept`] of the key's hash; asked only when the table grows.
     fn hash(&self, key: &K) -> u32;
 }
 
@@ -134,9 +134,17 @@ struct Tally {
     returned: u64,
 }
 
-/// The hash that the table sees, from the 32 bits that are kept of a key's hash.
+/// What is kept of a key's hash.
+#[inline]
+pub(crate) fn kept(hash: u64) -> u32 {
+    hash as u32 >> (u32::BITS - HASH_BITS)
+}
+
+/// The hash that the table sees, from what is kept of a key's: it chooses a place by the lowest bits and
+/// tells keys apart by the highest.
+#[inline]
 fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
+    u64::from(hash) << (u64::BITS - HASH_BITS) | u64::from(hash)
 }
 
 impl<K, V, T> Shard<K, V, T> {

@@ -26,6 +26,17 @@ fn expire_all(timers: &mut Timers, now: Tick) -> Option<Tick> {
 }
 
 #[test]
+fn a_node_keeps_hash_and_state() {
+    for (code, state) in (0..).zip(STATES) {
+        assert_eq!(state.code(), code);
+        let mut node = Node::alone(0);
+        node.mark = Node::mark((1 << HASH_BITS) - 1, State::Armed);
+        node.set_state(state);
+        assert_eq!((node.state(), node.hash()), (state, (1 << HASH_BITS) - 1));
+    }
+}
+
+#[test]
 fn a_timer_armed_for_now_or_the_past_fires_at_the_next_look() {
     let mut timers = Timers::default();
     timers.arm(1, 100, 100);
