@@ -430,7 +430,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if let Some(tick) = settlement.armed {
             self.doorbell.wake_by(tick);
         }
-        settlement.reached.iter().for_each(|waiter| waiter.reach(failure));
+        settlement.reached.iter().for_each(|(waiter, generations)| waiter.reach(*generations, failure));
     }
 
     /// How many keys are handled at most while a partition's lock is held.

@@ -41,10 +41,10 @@ impl WaiterRef {
         self.0.state.lock().outstanding += u64::from(generations);
     }
 
-    /// One of them is settled; keeps the first failure.
-    pub(crate) fn reach(&self, failure: Option<&FlushFailure>) {
+    /// So many of them are settled; keeps the first failure.
+    pub(crate) fn reach(&self, generations: u32, failure: Option<&FlushFailure>) {
         self.0.state.change(|state| {
-            state.outstanding = state.outstanding.saturating_sub(1);
+            state.outstanding = state.outstanding.saturating_sub(u64::from(generations));
             if state.failure.is_none() {
                 state.failure = failure.cloned();
             }

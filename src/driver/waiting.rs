@@ -172,7 +172,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         // One more than there is, so that it cannot be over before all of it is asked for.
         waiting.waiter.expect(1);
         request(&waiting.waiter);
-        waiting.waiter.reach(None);
+        waiting.waiter.reach(1, None);
         waiting
     }
 

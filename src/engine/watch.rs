@@ -8,6 +8,9 @@ pub(crate) struct Watches<K, T> {
     watches: Vec<Watch<K, T>>,
 }
 
+/// Those who waited for what was settled, and for how many generations of it each.
+pub(crate) type Reached<T> = Vec<(T, u32)>;
+
 #[derive(Debug)]
 struct Watch<K, T> {
     /// How many generations of a key have still to be settled, oldest first.
@@ -39,13 +42,15 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
         more
     }
 
-    /// The generation of `key` at this place, the oldest being at 1, is settled: returns those who
-    /// waited for it, once each.
-    pub(crate) fn settled(&mut self, key: &K, place: u32) -> Vec<T> {
-        let mut reached = Vec::new();
+    /// The generation of `key` at this place, the oldest being at 1, is settled: counts it for those who
+    /// waited for it.
+    pub(crate) fn settled(&mut self, key: &K, place: u32, reached: &mut Reached<T>) {
         self.watches.retain_mut(|watch| {
             if let Some(left) = watch.outstanding.get_mut(key).filter(|left| **left >= place) {
-                reached.push(watch.waiter.clone());
+                match reached.iter_mut().find(|(waiter, _)| *waiter == watch.waiter) {
+                    Some((_, generations)) => *generations += 1,
+                    None => reached.push((watch.waiter.clone(), 1)),
+                }
                 *left -= 1;
                 if *left == 0 {
                     watch.outstanding.remove(key);
@@ -53,7 +58,6 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
             }
             !watch.outstanding.is_empty()
         });
-        reached
     }
 
     /// Forgets a waiter that has stopped waiting.
@@ -66,18 +70,36 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
 mod tests {
     use super::*;
 
+    /// Who is reached by that.
+    fn settled(watches: &mut Watches<&'static str, u8>, key: &'static str, place: u32) -> Reached<u8> {
+        let mut reached = Vec::new();
+        watches.settled(&key, place, &mut reached);
+        reached
+    }
+
     #[test]
     fn reaches_each_waiter_once_per_generation_and_then_forgets_it() {
         let mut watches = Watches::default();
         watches.add(&1, "a", 2);
         watches.add(&1, "b", 1);
         watches.add(&2, "a", 1);
-        assert_eq!(watches.settled(&"a", 1), [1, 2]);
-        assert_eq!(watches.settled(&"a", 1), [1]);
-        assert_eq!(watches.settled(&"a", 1), []);
+        assert_eq!(settled(&mut watches, "a", 1), [(1, 1), (2, 1)]);
+        assert_eq!(settled(&mut watches, "a", 1), [(1, 1)]);
+        assert_eq!(settled(&mut watches, "a", 1), []);
         assert!(!watches.is_empty());
-        assert_eq!(watches.settled(&"b", 1), [1]);
+        assert_eq!(settled(&mut watches, "b", 1), [(1, 1)]);
         assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn what_is_settled_together_is_counted_together() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 1);
+        watches.add(&1, "b", 1);
+        watches.add(&2, "b", 1);
+        let mut reached = Vec::new();
+        ["a", "b", "c"].iter().for_each(|key| watches.settled(key, 1, &mut reached));
+        assert_eq!(reached, [(1, 2), (2, 1)]);
     }
 
     #[test]
@@ -86,7 +108,7 @@ mod tests {
         assert_eq!(watches.add(&1, "a", 1), 1);
         assert_eq!(watches.add(&1, "a", 2), 1);
         assert_eq!(watches.add(&1, "a", 1), 0);
-        assert_eq!([watches.settled(&"a", 1), watches.settled(&"a", 1)], [[1], [1]]);
+        assert_eq!([settled(&mut watches, "a", 1), settled(&mut watches, "a", 1)], [[(1, 1)], [(1, 1)]]);
         assert!(watches.is_empty());
     }
 
@@ -95,8 +117,8 @@ mod tests {
         let mut watches = Watches::default();
         watches.add(&1, "a", 1);
         watches.add(&2, "a", 2);
-        assert_eq!(watches.settled(&"a", 2), [2]);
-        assert_eq!(watches.settled(&"a", 1), [1, 2]);
+        assert_eq!(settled(&mut watches, "a", 2), [(2, 1)]);
+        assert_eq!(settled(&mut watches, "a", 1), [(1, 1), (2, 1)]);
         assert!(watches.is_empty());
     }
 
@@ -106,6 +128,6 @@ mod tests {
         watches.add(&1, "a", 1);
         watches.forget(&1);
         assert!(watches.is_empty());
-        assert_eq!(watches.settled(&"a", 1), []);
+        assert_eq!(settled(&mut watches, "a", 1), []);
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
+use super::super::watch::Reached;
 use super::deadlines::Deadline;
 use super::insert::Need;
 use super::take::is_asked_for;
@@ -32,8 +33,7 @@ pub(crate) struct Settlement<K, T> {
     pub(crate) due: bool,
     /// A generation was armed for this tick.
     pub(crate) armed: Option<Tick>,
-    /// Those who waited for this.
-    pub(crate) reached: Vec<T>,
+    pub(crate) reached: Reached<T>,
     /// Handed out so that they are dropped outside the lock.
     pub(crate) keys: Vec<K>,
 }
@@ -54,7 +54,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement: &mut Settlement<K, T>,
     ) -> bool {
         let Some(flying) = self.land(ticket) else { return false };
-        settlement.reached.append(&mut self.reached(&flying.key, 1));
+        self.tell(&flying.key, 1, &mut settlement.reached);
         let tally = &mut self.cold.tally;
         match how {
             Settled::Kept => tally.undelivered += ticket.count,
@@ -89,7 +89,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         settlement: &mut Settlement<K, T>,
     ) {
         let Some(flying) = self.land(ticket) else { return };
-        settlement.reached.append(&mut self.reached(&flying.key, 1));
+        self.tell(&flying.key, 1, &mut settlement.reached);
         self.cold.tally.in_flight -= ticket.count;
         self.come_back(ticket.count);
         let cold = &mut **self.cold;
@@ -174,7 +174,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.leave(u64::from(count));
         self.cold.tally.removed += u64::from(count);
         settlement.freed.weight = self.free_weight(data.weight());
-        settlement.reached = self.reached(&key, 1 + u32::from(flies));
+        self.tell(&key, 1 + u32::from(flies), &mut settlement.reached);
         settlement.keys.push(key);
         Some((data, settlement))
     }
@@ -241,9 +241,11 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         Some(found.remove().0)
     }
 
-    /// Those who waited for the generation of `key` that is at this place, the oldest being at 1.
-    fn reached(&mut self, key: &K, place: u32) -> Vec<T> {
-        if self.cold.watches.is_empty() { Vec::new() } else { self.cold.watches.settled(key, place) }
+    /// Counts the generation of `key` that is at this place for those who waited for it.
+    fn tell(&mut self, key: &K, place: u32, reached: &mut Reached<T>) {
+        if !self.cold.watches.is_empty() {
+            self.cold.watches.settled(key, place, reached);
+        }
     }
 
     fn unpark(&mut self, flying: &Flying<K>) -> bool {

@@ -132,10 +132,10 @@ fn a_waiter_is_reached_once_per_generation_that_was_there() {
     assert_eq!(table.request(1, Some(&'w')), (true, 2));
     table.take();
     table.batches = 1;
-    assert_eq!(table.settle(0, &first[0], Settled::Flushed).reached, ['w']);
+    assert_eq!(table.settle(0, &first[0], Settled::Flushed).reached, [('w', 1)]);
     let second = table.take();
     table.insert(1, 12).expect("there is room");
-    assert_eq!(table.settle(0, &second[0], Settled::Flushed).reached, ['w']);
+    assert_eq!(table.settle(0, &second[0], Settled::Flushed).reached, [('w', 1)]);
     let (_, settlement) = table.remove(1).expect("the newest is pending");
     assert_eq!(settlement.reached, []);
 }
@@ -149,7 +149,7 @@ fn removing_newer_data_does_not_end_the_wait_for_what_is_in_flight() {
     table.insert(1, 11).expect("there is room");
     let (removed, settlement) = table.remove(1).expect("it is pending");
     assert_eq!((removed, settlement.reached), (vec![11], vec![]));
-    assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, ['w']);
+    assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, [('w', 1)]);
 }
 
 #[test]

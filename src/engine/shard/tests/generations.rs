@@ -124,7 +124,7 @@ fn a_request_reaches_through_to_the_newest_of_several_generations() {
     assert_eq!(table.request(1, Some(&'w')), (false, 2));
     for _ in 0..2 {
         let taken = table.take();
-        assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, ['w']);
+        assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, [('w', 1)]);
     }
     assert!(table.shard.is_empty());
 }
