@@ -154,11 +154,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
             let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
-            let mut shard = self.shard(run[0].partition as usize);
-            for ticket in run {
-                shard.settle(ticket, Settled::Flushed, &mut settlement);
-            }
-            drop(shard);
+            self.shard(run[0].partition as usize).settle(run, Settled::Flushed, &mut settlement);
             self.follow_settlement(settlement, None);
         }
     }

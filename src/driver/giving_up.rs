@@ -1,6 +1,7 @@
 //! What becomes of keys whose attempts are spent: `handle_error`, and what that decides.
 
 use std::hash::BuildHasher;
+use std::slice;
 use std::sync::{Arc, PoisonError};
 
 use super::complete::Attempt;
@@ -44,7 +45,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Returns the table's own copy of the key.
     fn settle_failed(&self, ticket: &Ticket, how: Settled, failure: &FlushFailure) -> Option<K> {
         let mut settlement = Settlement::default();
-        self.shard(ticket.partition as usize).settle(ticket, how, &mut settlement);
+        self.shard(ticket.partition as usize).settle(slice::from_ref(ticket), how, &mut settlement);
         let key = settlement.keys.pop();
         self.follow_settlement(settlement, Some(failure));
         key

@@ -83,7 +83,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         for (index, entry) in (0..).zip(&content.entries) {
             let ticket = entry.ticket(sequence, index);
-            self.shard(entry.partition as usize).settle(&ticket, Settled::Returned, settlement);
+            self.shard(entry.partition as usize).settle(&[ticket], Settled::Returned, settlement);
         }
         match stranded {
             Stranded::Running(content) => {

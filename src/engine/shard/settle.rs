@@ -45,16 +45,18 @@ impl<K, T> Default for Settlement<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
-    /// Ends the flight of the entry that `ticket` stands for and adds what this sets free or in
-    /// motion to `settlement`. False if it is no longer in flight: shutdown has returned it.
-    pub(crate) fn settle(
-        &mut self,
-        ticket: &Ticket,
-        how: Settled,
-        settlement: &mut Settlement<K, T>,
-    ) -> bool {
-        let Some(flying) = self.land(ticket) else { return false };
-        self.tell(&flying.key, 1, &mut settlement.reached);
+    /// Ends the flights of the entries that `tickets` stand for and adds what this sets free or in
+    /// motion to `settlement`. Passes over what is no longer in flight: shutdown has returned it.
+    pub(crate) fn settle(&mut self, tickets: &[Ticket], how: Settled, settlement: &mut Settlement<K, T>) {
+        let before = settlement.keys.len();
+        tickets.iter().for_each(|ticket| self.settle_one(ticket, how, settlement));
+        // With nothing in between, for the same reason as in `take`.
+        let Settlement { keys, reached, .. } = settlement;
+        keys[before..].iter().for_each(|key| self.tell(key, 1, reached));
+    }
+
+    fn settle_one(&mut self, ticket: &Ticket, how: Settled, settlement: &mut Settlement<K, T>) {
+        let Some(flying) = self.land(ticket) else { return };
         let tally = &mut self.cold.tally;
         match how {
             Settled::Kept => tally.undelivered += ticket.count,
@@ -74,7 +76,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             settlement.freed.keys += self.free_key();
         }
         settlement.keys.push(flying.key);
-        true
     }
 
     /// Ends the flight by putting data back before newer data of its key, due no earlier than an

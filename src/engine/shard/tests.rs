@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Step, Timing};
+use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Step, Ticket, Timing};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 use crate::engine::tick::Tick;
@@ -81,9 +81,16 @@ impl<V: Aggregate> Table<V> {
     /// Settles an entry of the batch taken last.
     fn settle(&mut self, index: u32, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        let ticket = entry.ticket(self.batches, index);
-        assert!(self.shard.settle(&ticket, how, &mut settlement), "it was in flight");
+        self.shard.settle(&[entry.ticket(self.batches, index)], how, &mut settlement);
+        assert_eq!(settlement.keys, [*entry.key()], "it was in flight");
         settlement
+    }
+
+    /// Settles an entry by its ticket. Says whether it was in flight.
+    fn lands(&mut self, ticket: Ticket) -> bool {
+        let mut settlement = Settlement::default();
+        self.shard.settle(&[ticket], Settled::Flushed, &mut settlement);
+        !settlement.keys.is_empty()
     }
 
     fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
