@@ -28,6 +28,8 @@ use crate::store::{Deltas, Fate, LedgerId, Reading, Replay, Replayed, Store, Sto
 
 /// How long the ledger's knowledge of this process is relied upon.
 const DAY: Duration = Duration::from_secs(86_400);
+/// How often to look, when there is nothing else to do, for what a server that was killed left behind.
+const LOOK_BACK: Duration = Duration::from_secs(5);
 /// How long to wait before looking again whether all has been moved.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -43,6 +45,8 @@ pub(crate) struct NatsStore {
     prunable: Mutex<Option<Prunable>>,
     /// Guards when this process was last made known to the ledger.
     known_at: Mutex<Option<Instant>>,
+    /// Guards when nothing was found that was left behind.
+    looked_back_at: Mutex<Option<Instant>>,
 }
 
 /// All batches below `settled_below` are in the stream at `published` or before, or never will be.
@@ -62,6 +66,7 @@ impl NatsStore {
             voided: Mutex::default(),
             prunable: Mutex::default(),
             known_at: Mutex::default(),
+            looked_back_at: Mutex::default(),
         })
     }
 
@@ -72,24 +77,33 @@ impl NatsStore {
             return self.move_left_behind().await;
         }
         for message in &messages {
-            self.move_one(&message.payload).await?;
+            self.move_one(&message.payload, "its batch was settled long ago").await?;
             // If this is lost the message comes again.
             message.ack().await.map_err(|error| StoreError::Unavailable(format!("NATS: {error}")))?;
         }
         Ok(messages.len())
     }
 
-    /// Moves one that was acknowledged and is there nevertheless. It was moved before, so it counts no
-    /// second time; but it is not removed on the stream's word alone.
+    /// Moves a message that was acknowledged and is there nevertheless. Most likely its batch was applied;
+    /// if so it is not applied again, and if not, it is not lost.
     async fn move_left_behind(&self) -> Result<usize, StoreError> {
-        let Some(message) = self.stream.left_behind().await? else { return Ok(0) };
-        self.move_one(&message.payload).await?;
-        self.stream.remove(message.sequence).await?;
-        Ok(1)
+        let looked = *self.looked_back_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK_BACK) {
+            return Ok(0);
+        }
+        if let Some(message) = self.stream.left_behind().await? {
+            self.move_one(&message.payload, "it was acknowledged, and its batch settled long ago").await?;
+            if self.stream.remove(&message).await? {
+                return Ok(1);
+            }
+        }
+        *self.looked_back_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(0)
     }
 
-    /// Whatever is left out is told in full: it will not come again.
-    async fn move_one(&self, payload: &[u8]) -> Result<(), StoreError> {
+    /// Whatever is left out is told in full: it will not come again. `settled` says what it means that
+    /// the ledger has forgotten its batch.
+    async fn move_one(&self, payload: &[u8], settled: &str) -> Result<(), StoreError> {
         let left_out = |why: &str| {
             let content = String::from_utf8_lossy(payload);
             eprintln!("counters: a message from NATS is left out: {why}: {content}");
@@ -104,7 +118,7 @@ impl NatsStore {
         match self.postgres.try_apply(batch.id, &batch.deltas()).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                left_out("its batch was settled long ago");
+                left_out(settled);
                 Ok(())
             }
             Err(StoreError::Data(why)) => {

@@ -24,9 +24,9 @@ const NIL: u32 = u32::MAX;
 const STATE_BITS: u32 = 4;
 /// How many bits of a key's hash are kept: as many as a state leaves room for in 32.
 pub(crate) const HASH_BITS: u32 = 32 - STATE_BITS;
-/// From one wheel's phase to the next one's, in ticks: odd, so that 64 wheels have 64 phases within a bucket
-/// of the first level; and as close as that allows to the golden section of one of the second, by which any
-/// number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
+/// From one wheel's phase to the next one's, in ticks: odd, so that 64 wheels in a row have 64 phases within
+/// the 64 ticks of a bucket of level 1; and as close as that allows to the golden section of the 4 096 of
+/// level 2, by which any number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
 const PHASE: u32 = 2_531;
 
 /// Where a timer stands. The ring that it is in follows from this.
@@ -72,13 +72,26 @@ impl State {
         match self {
             State::Free => 0,
             State::Armed => 1,
-            State::Queued(reason) => 2 + reason as u32,
-            State::Parked(reason) => 9 + reason as u32,
+            State::Queued(reason) => 2 + place(reason),
+            State::Parked(reason) => 9 + place(reason),
         }
     }
 }
 
-/// Sixteen bytes, so that memory per key stays small and four share a cache line.
+/// Among all reasons; there is room for no more than these.
+fn place(reason: FlushReason) -> u32 {
+    match reason {
+        FlushReason::Deadline => 0,
+        FlushReason::Size => 1,
+        FlushReason::Complete => 2,
+        FlushReason::Volume => 3,
+        FlushReason::Requested => 4,
+        FlushReason::Pressure => 5,
+        FlushReason::Shutdown => 6,
+    }
+}
+
+/// Small, because every key has one.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     /// Low bits of the tick; the wheel's own time completes them.
@@ -255,7 +268,8 @@ impl Timers {
         self.live -= 1;
     }
 
-    /// The timers that are due with their hashes and why, those due longest first.
+    /// The timers that are due with their hashes and why, those due longest first. The ring ends with its
+    /// sentinel, which is not queued.
     pub(crate) fn due(&self) -> impl Iterator<Item = (u32, u32, FlushReason)> + '_ {
         let mut place = self.nodes.get(DUE as usize).map_or(DUE, |due| due.next);
         std::iter::from_fn(move || {
@@ -411,6 +425,8 @@ impl Timers {
         self.nodes[timer as usize].next = timer;
     }
 }
+
+const _: () = assert!(size_of::<Node>() == 16);
 
 impl Node {
     fn alone(index: u32) -> Node {

@@ -8,7 +8,8 @@ pub(crate) struct Watches<K, T> {
     watches: Vec<Watch<K, T>>,
 }
 
-/// Those who waited for what was settled, and for how many generations of it each.
+/// Those who waited for what was settled, and for how many generations of it. One who waits alone, as
+/// for everything, is there once.
 pub(crate) type Reached<T> = Vec<(T, u32)>;
 
 #[derive(Debug)]
@@ -47,9 +48,9 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
     pub(crate) fn settled(&mut self, key: &K, place: u32, reached: &mut Reached<T>) {
         self.watches.retain_mut(|watch| {
             if let Some(left) = watch.outstanding.get_mut(key).filter(|left| **left >= place) {
-                match reached.iter_mut().find(|(waiter, _)| *waiter == watch.waiter) {
-                    Some((_, generations)) => *generations += 1,
-                    None => reached.push((watch.waiter.clone(), 1)),
+                match reached.last_mut() {
+                    Some((waiter, generations)) if *waiter == watch.waiter => *generations += 1,
+                    _ => reached.push((watch.waiter.clone(), 1)),
                 }
                 *left -= 1;
                 if *left == 0 {

@@ -6,7 +6,8 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
-    self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    self, DeleteMessageErrorKind, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType,
+    Stream,
 };
 use async_nats::jetstream::{self, Context, Message};
 use async_nats::{ConnectOptions, ServerAddr};
@@ -32,7 +33,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct BatchStream {
     jetstream: Context,
-    stream: Stream,
+    /// `None` if it is not as this program creates it: then it may keep messages on purpose.
+    tidied: Option<Stream>,
     consumer: PullConsumer,
 }
 
@@ -61,7 +63,10 @@ impl BatchStream {
             ..pull::Config::default()
         };
         let consumer = stream.get_or_create_consumer(CONSUMER, config).await;
-        Ok(BatchStream { jetstream, stream, consumer: consumer.map_err(|error| trouble(&error))? })
+        let consumer = consumer.map_err(|error| trouble(&error))?;
+        let stream::Config { retention, subjects, .. } = &stream.cached_info().config;
+        let ours = *retention == RetentionPolicy::WorkQueue && *subjects == [SUBJECT];
+        Ok(BatchStream { jetstream, tidied: ours.then_some(stream), consumer })
     }
 
     /// Returns the message's number, when the stream has it. A copy has the number of the first.
@@ -85,12 +90,14 @@ impl BatchStream {
     /// remember that a message was acknowledged and not that it was removed. It never delivers that
     /// message again, and counts it against `MAX_BATCHES` for ever.
     pub(super) async fn left_behind(&self) -> Result<Option<StreamMessage>, StoreError> {
+        let Some(stream) = &self.tidied else { return Ok(None) };
+        // In this order: what is acknowledged only after this is not taken for left behind.
         let moved = self.moved_up_to().await?;
-        let state = self.stream.get_info().await.map_err(|error| trouble(&error))?.state;
+        let state = stream.get_info().await.map_err(|error| trouble(&error))?.state;
         if state.messages == 0 || state.first_sequence > moved {
             return Ok(None);
         }
-        match self.stream.get_raw_message(state.first_sequence).await {
+        match stream.get_raw_message(state.first_sequence).await {
             Ok(message) => Ok(Some(message)),
             // Another process was faster.
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -98,8 +105,14 @@ impl BatchStream {
         }
     }
 
-    pub(super) async fn remove(&self, number: u64) -> Result<(), StoreError> {
-        self.stream.delete_message(number).await.map(|_| ()).map_err(|error| trouble(&error))
+    /// False if the server would not: most likely it is gone already.
+    pub(super) async fn remove(&self, message: &StreamMessage) -> Result<bool, StoreError> {
+        let Some(stream) = &self.tidied else { return Ok(false) };
+        match stream.delete_message(message.sequence).await {
+            Ok(removed) => Ok(removed),
+            Err(error) if matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Ok(false),
+            Err(error) => Err(trouble(&error)),
+        }
     }
 
     /// All messages up to this number have been acknowledged.

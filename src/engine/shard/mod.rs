@@ -134,7 +134,8 @@ struct Tally {
     returned: u64,
 }
 
-/// What is kept of a key's hash.
+/// What is kept of a key's hash: not the lowest bits of its low half, which in a bad hash are no better than
+/// others and in a middling one, such as a product, worse.
 #[inline]
 pub(crate) fn kept(hash: u64) -> u32 {
     hash as u32 >> (u32::BITS - HASH_BITS)

@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     pub(crate) fn settle(&mut self, tickets: &[Ticket], how: Settled, settlement: &mut Settlement<K, T>) {
         let before = settlement.keys.len();
         tickets.iter().for_each(|ticket| self.settle_one(ticket, how, settlement));
-        // With nothing in between, for the same reason as in `take`.
+        // All at once: what they wait for is looked up, as in `take`, with nothing to be done in between.
         let Settlement { keys, reached, .. } = settlement;
         keys[before..].iter().for_each(|key| self.tell(key, 1, reached));
     }
@@ -101,11 +101,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let merged_away = if flying.rejoined {
             self.put_before(&flying, Generation { data, count }, deadline)
         } else {
-            let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
-            cold.deadlines.note(timer, deadline);
-            let pending = Pending { key: flying.key.clone(), data, count, timer };
+            // The key's own methods first: if one panics, there is no timer without a generation.
+            let pending = Pending { key: flying.key.clone(), data, count, timer: cold.timers.next() };
             let hash = spread(flying.hash);
             self.pending.insert_unique(hash, pending, |other| spread(host.hash(&other.key)));
+            let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
+            cold.deadlines.note(timer, deadline);
             0
         };
         let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);

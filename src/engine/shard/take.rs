@@ -58,20 +58,23 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     #[inline]
     fn find(&self, (timer, hash, reason): (u32, u32, FlushReason)) -> Due {
-        let bucket = self
-            .pending
+        Due { timer, hash, reason, bucket: self.bucket_of(timer, hash) }
+    }
+
+    #[inline]
+    fn bucket_of(&self, timer: u32, hash: u32) -> usize {
+        self.pending
             .find_bucket_index(spread(hash), |pending| pending.timer == timer)
-            .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"));
-        Due { timer, hash, reason, bucket }
+            .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"))
     }
 
     fn take_one(&mut self, due: Due, now: Tick, batch: u64, entries: &mut Vec<Entry<K, V>>) {
         let Due { timer, hash, reason, bucket } = due;
+        // No table promises that what is taken out of it leaves all others where they are.
+        let stayed = self.pending.get_bucket(bucket).is_some_and(|pending| pending.timer == timer);
+        let bucket = if stayed { bucket } else { self.bucket_of(timer, hash) };
         let cold = &mut **self.cold;
-        let found = self
-            .pending
-            .get_bucket_entry(bucket)
-            .unwrap_or_else(|_| unreachable!("what is taken out of a table moves nothing else"));
+        let found = self.pending.get_bucket_entry(bucket).unwrap_or_else(|_| unreachable!("it is there"));
         let key = &found.get().key;
         if cold.flying.find(spread(hash), |flying| flying.key == *key).is_some() {
             cold.timers.park(timer, reason);

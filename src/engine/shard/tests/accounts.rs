@@ -123,6 +123,20 @@ fn a_shard_at_rest_gives_its_memory_back() {
 }
 
 #[test]
+fn those_who_wait_for_a_whole_run_are_told_once() {
+    let mut table = Lists::new();
+    for key in [1, 2, 3] {
+        table.insert(key, 1).expect("there is room");
+        table.request(key, (key < 3).then_some(&'w'));
+    }
+    let tickets: Vec<Ticket> = (0..).zip(table.take()).map(|(index, entry)| entry.ticket(1, index)).collect();
+    let mut settlement = Settlement::default();
+    table.shard.settle(&tickets, Settled::Flushed, &mut settlement);
+    assert_eq!((settlement.keys, settlement.reached), (vec![1, 2, 3], vec![('w', 2)]));
+    assert!(table.shard.is_empty());
+}
+
+#[test]
 fn a_waiter_is_reached_once_per_generation_that_was_there() {
     let mut table = Lists::new();
     table.insert(1, 10).expect("there is room");
