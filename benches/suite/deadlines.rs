@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};

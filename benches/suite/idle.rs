@@ -16,7 +16,7 @@ use crate::child;
 use crate::peers::{HandWritten, Peer, WriteBehind};
 use crate::record::Recording;
 use crate::scale::Scale;
-use crate::turns::take_turns;
+use crate::turns::try_turns;
 
 const FEW: usize = 10;
 const HIBERNATING: &str = "write-behind, hibernating";
@@ -45,8 +45,7 @@ pub(crate) fn run(scale: Scale) -> io::Result<()> {
     ];
     let watch_ms = if scale.real { 5_000 } else { 200 };
     let turns = scale.turns.min(3);
-    let children = take_turns(turns, &contestants, |(_, who, keys)| ask(who, *keys, watch_ms));
-    let children = children.into_iter().map(Result::from_iter).collect::<io::Result<Vec<Vec<Rest>>>>()?;
+    let children = try_turns(turns, &contestants, |(_, who, keys)| ask(who, *keys, watch_ms))?;
     let samples = |what: fn(&Rest) -> f64| {
         let peers = contestants.iter().zip(&children);
         peers.map(|((name, ..), turns)| (*name, turns.iter().map(what).collect())).collect()

@@ -13,7 +13,7 @@ use crate::keys::Key;
 use crate::peers::{DashMap, HandWritten, Moka, Peer, Scc, SingleMutex, WriteBehind};
 use crate::record::Recording;
 use crate::scale::Scale;
-use crate::turns::take_turns;
+use crate::turns::try_turns;
 
 const BARE: &str = "bare table";
 const PEERS: [&str; 7] = [BARE, "hand-written", "write-behind", "dashmap", "scc", "Mutex<HashMap>", "moka"];
@@ -27,8 +27,7 @@ pub(crate) fn run(scale: Scale) -> io::Result<()> {
             answer.trim().parse().map_err(io::Error::other)
         };
         // There is hardly any difference between them.
-        let samples = take_turns(scale.turns.min(3), &PEERS, ask);
-        let samples = samples.into_iter().map(Result::from_iter).collect::<io::Result<Vec<Vec<f64>>>>()?;
+        let samples = try_turns(scale.turns.min(3), &PEERS, ask)?;
         recording.add(&[case], PEERS.into_iter().zip(samples).collect());
     }
     recording.save()

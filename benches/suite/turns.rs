@@ -20,6 +20,15 @@ pub(crate) fn take_turns<C, M>(
     samples
 }
 
+/// As [`take_turns`], of what can fail. All take all of their turns first.
+pub(crate) fn try_turns<C, M, E>(
+    turns: usize,
+    contestants: &[C],
+    measure: impl FnMut(&C) -> Result<M, E>,
+) -> Result<Vec<Vec<M>>, E> {
+    take_turns(turns, contestants, measure).into_iter().map(Result::from_iter).collect()
+}
+
 /// The time from when the first thread begins, all having waited for each other, until the last one has
 /// ended. Each looks at the clock itself: whoever waits for them may be woken late.
 pub(crate) fn time_threads(threads: usize, work: impl Fn(usize) + Sync) -> Duration {

@@ -6,11 +6,15 @@
 //! behind. Every bucket is a ring through a sentinel node, so a timer can be unlinked without
 //! knowing which ring it is in.
 
+mod node;
 #[cfg(test)]
 mod tests;
 
 use super::tick::Tick;
 use crate::batch::FlushReason;
+use node::Node;
+
+pub(crate) use node::{HASH_BITS, State};
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -21,86 +25,10 @@ const SENTINELS: usize = LEVELS * SLOTS + 1;
 /// How far ahead a timer can be placed without meeting the current bucket of the top level again.
 const REACH: Tick = ((SLOTS as Tick) - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NIL: u32 = u32::MAX;
-const STATE_BITS: u32 = 4;
-/// How many bits of a key's hash are kept: as many as a state leaves room for in 32.
-pub(crate) const HASH_BITS: u32 = 32 - STATE_BITS;
 /// From one wheel's phase to the next one's, in ticks: odd, so that 64 wheels in a row have 64 phases within
 /// the 64 ticks of a bucket of level 1; and as close as that allows to the golden section of the 4 096 of
 /// level 2, by which any number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
 const PHASE: u32 = 2_531;
-
-/// Where a timer stands. The ring that it is in follows from this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Not in use; linked in the free list.
-    Free,
-    /// In the wheel until its tick. To `Queued` when the tick comes or a flush is asked for.
-    Armed,
-    /// In the due queue. To `Parked` or free when it is taken.
-    Queued(FlushReason),
-    /// In no ring: due, but the key's previous generation is still in flight. To `Queued` when
-    /// that one is settled.
-    Parked(FlushReason),
-}
-
-/// All states, by their codes.
-const STATES: [State; 1 << STATE_BITS] = {
-    use FlushReason::{Complete, Deadline, Pressure, Requested, Shutdown, Size, Volume};
-    use State::{Armed, Free, Parked, Queued};
-    [
-        Free,
-        Armed,
-        Queued(Deadline),
-        Queued(Size),
-        Queued(Complete),
-        Queued(Volume),
-        Queued(Requested),
-        Queued(Pressure),
-        Queued(Shutdown),
-        Parked(Deadline),
-        Parked(Size),
-        Parked(Complete),
-        Parked(Volume),
-        Parked(Requested),
-        Parked(Pressure),
-        Parked(Shutdown),
-    ]
-};
-
-impl State {
-    fn code(self) -> u32 {
-        match self {
-            State::Free => 0,
-            State::Armed => 1,
-            State::Queued(reason) => 2 + place(reason),
-            State::Parked(reason) => 9 + place(reason),
-        }
-    }
-}
-
-/// Among all reasons; there is room for no more than these.
-fn place(reason: FlushReason) -> u32 {
-    match reason {
-        FlushReason::Deadline => 0,
-        FlushReason::Size => 1,
-        FlushReason::Complete => 2,
-        FlushReason::Volume => 3,
-        FlushReason::Requested => 4,
-        FlushReason::Pressure => 5,
-        FlushReason::Shutdown => 6,
-    }
-}
-
-/// Small, because every key has one.
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    /// Low bits of the tick; the wheel's own time completes them.
-    tick: u32,
-    /// The hash, and in the low bits the state.
-    mark: u32,
-    prev: u32,
-    next: u32,
-}
 
 /// What [`Timers::expire`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,31 +351,6 @@ impl Timers {
         self.nodes[next as usize].prev = prev;
         self.nodes[timer as usize].prev = timer;
         self.nodes[timer as usize].next = timer;
-    }
-}
-
-const _: () = assert!(size_of::<Node>() == 16);
-
-impl Node {
-    fn alone(index: u32) -> Node {
-        Node { tick: 0, mark: Node::mark(0, State::Free), prev: index, next: index }
-    }
-
-    fn mark(hash: u32, state: State) -> u32 {
-        debug_assert!(hash >> HASH_BITS == 0, "a hash of more bits than are kept");
-        hash << STATE_BITS | state.code()
-    }
-
-    fn hash(&self) -> u32 {
-        self.mark >> STATE_BITS
-    }
-
-    fn state(&self) -> State {
-        STATES[(self.mark % (1 << STATE_BITS)) as usize]
-    }
-
-    fn set_state(&mut self, state: State) {
-        self.mark = Node::mark(self.hash(), state);
     }
 }
 

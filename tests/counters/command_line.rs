@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use crate::example::example;
 use crate::postgres_server::free_port;
 use crate::service::Home;
+use crate::signal::signal;
 use crate::wait::LIMIT;
 
 /// Runs the service to its end: exit code and all that it wrote.
@@ -17,11 +18,11 @@ fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
         command.args(["--listen", "127.0.0.1:0"]);
     }
     let child = command.spawn().unwrap();
-    let pid = child.id().to_string();
+    let pid = child.id();
     let (ended, end) = channel();
     std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
     let Ok(Output { status, stdout, stderr }) = end.recv_timeout(LIMIT) else {
-        Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        signal(pid, "KILL");
         panic!("{options:?} did not stop the start");
     };
     let text = [stdout, stderr].map(|output| String::from_utf8(output).unwrap()).concat();

@@ -26,6 +26,8 @@ mod redis_sink;
 mod server;
 mod service;
 mod shutdown;
+#[path = "../support/signal.rs"]
+mod signal;
 mod sql;
 mod sums;
 mod wait;

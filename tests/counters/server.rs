@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::postgres_server::free_port;
+use crate::signal::signal;
 use crate::wait::eventually;
 
 pub(crate) struct Server {
@@ -59,8 +60,7 @@ impl Server {
     /// SIGTERM: it writes down what it knows.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let status = Command::new("kill").arg(process.id().to_string()).status().unwrap();
-            assert!(status.success());
+            assert!(signal(process.id(), "TERM"), "the server is gone");
             process.wait().unwrap();
         }
     }

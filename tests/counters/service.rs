@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::example::example;
 use crate::http::Client;
+use crate::signal::signal;
 use crate::wait::LIMIT;
 
 /// A directory for what a service writes; outlives the processes that run in it.
@@ -81,13 +82,7 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        assert!(self.try_signal(name), "the service is gone");
-    }
-
-    fn try_signal(&self, name: &str) -> bool {
-        let mut kill = Command::new("kill");
-        kill.arg(format!("-{name}")).arg(self.pid.to_string()).stderr(Stdio::null());
-        kill.status().is_ok_and(|status| status.success())
+        assert!(signal(self.pid, name), "the service is gone");
     }
 
     /// Waits for the end: the exit code, none if it was killed, and what it wrote to stderr.
@@ -116,7 +111,7 @@ impl Drop for Service {
         if !self.exited {
             // It may have come to its end unasked. A panic in here would hide the test's own and leave
             // other processes running.
-            self.try_signal("KILL");
+            signal(self.pid, "KILL");
             let _ = self.exit.recv_timeout(LIMIT);
             if std::thread::panicking() {
                 eprintln!("the service said: {}", self.errors.take().unwrap().join().unwrap());

@@ -16,6 +16,8 @@ mod process;
 #[allow(dead_code)]
 #[path = "../counters/proxy.rs"]
 mod proxy;
+#[path = "../support/signal.rs"]
+mod signal;
 #[allow(dead_code)]
 #[path = "../counters/sql.rs"]
 mod sql;

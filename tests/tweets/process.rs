@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::example::example;
+use crate::signal::signal;
 use crate::wait::LIMIT;
 
 /// Longer than a hundred thousand tweets take on a busy machine.
@@ -54,8 +55,7 @@ impl Process {
     }
 
     pub(crate) fn interrupt(&self) {
-        let mut kill = Command::new("kill");
-        assert!(kill.arg("-INT").arg(self.child.id().to_string()).status().unwrap().success());
+        assert!(signal(self.child.id(), "INT"), "it is gone");
     }
 
     /// Waits for the end; the lines are those that nobody has asked for.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::node::STATES;
 use super::*;
 
 fn due(timers: &mut Timers) -> Vec<u32> {
