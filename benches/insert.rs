@@ -25,7 +25,9 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Runtime;
-use write_behind::{AsyncDataBuffer, Buffer, Builder, DataBuffer, RandomState, Sum, SummingBuffer};
+use write_behind::{
+    AsyncDataBuffer, Buffer, Builder, DataBuffer, FlushContext, FlushError, RandomState, Sum, SummingBuffer,
+};
 
 /// Inserts per thread and round.
 const ROUND: usize = 1_000_000;
@@ -69,9 +71,7 @@ impl Counters for HandWritten {
 struct Nowhere;
 
 impl DataBuffer<u64, Sum<i64>> for Nowhere {
-    type Error = std::convert::Infallible;
-
-    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
+    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
         Ok(())
     }
 }
@@ -79,9 +79,7 @@ impl DataBuffer<u64, Sum<i64>> for Nowhere {
 struct WriteBehind(SummingBuffer<u64, i64>);
 
 impl AsyncDataBuffer<u64, Sum<i64>> for Nowhere {
-    type Error = std::convert::Infallible;
-
-    async fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
+    async fn handle_flush(&self, _key: &u64, _total: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
-use write_behind::{AsyncDataBuffer, BatchId, Buffer, FlushBatch, FlushError, Sum, SummingBuffer};
+use write_behind::{AsyncBatchDataBuffer, BatchId, Buffer, FlushBatch, FlushError, Sum, SummingBuffer};
 
 /// Pretends to be an async client of a database, which holds the ids of the batches it was sent.
 #[derive(Default)]
@@ -34,15 +34,8 @@ impl Client {
 struct PageViews(Client);
 type Batch = FlushBatch<String, Sum<i64>>;
 
-impl AsyncDataBuffer<String, Sum<i64>> for PageViews {
-    type Error = String;
-
-    /// Not used: batches are applied whole, below, because only a batch has an id.
-    async fn handle_flush(&self, page: &String, _: &Sum<i64>) -> Result<(), String> {
-        Err(format!("{page} came without its batch"))
-    }
-
-    async fn handle_flush_batch(&self, batch: &Batch) -> Result<(), FlushError<String>> {
+impl AsyncBatchDataBuffer<String, Sum<i64>> for PageViews {
+    async fn handle_flush_batch(&self, batch: &Batch) -> Result<(), FlushError> {
         let sums: Vec<_> = batch.sorted().iter().map(|entry| (entry.key(), entry.data().0)).collect();
         println!("flush      attempt {}: {sums:?}", batch.attempt());
         Ok(self.0.apply(batch.id(), &sums).await?) // after the flush timeout it is dropped in here
@@ -53,7 +46,7 @@ impl AsyncDataBuffer<String, Sum<i64>> for PageViews {
 async fn main() -> Result<(), Box<dyn Error>> {
     let views: SummingBuffer<String, i64> = Buffer::builder()
         .interval(Duration::from_millis(300))
-        .flush_timeout(Duration::from_secs(1)) // and one second more until the next attempt
+        .flush_timeout(Duration::from_secs(1)) // and about one more until the next attempt
         .start_async(PageViews(Client::default()))?;
 
     let tasks = [1, 2, 3].map(|_| {

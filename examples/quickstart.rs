@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use write_behind::{Buffer, DataBuffer, FailedFlush, RetryPolicy, Sum, SummingBuffer, Verdict};
+use write_behind::{
+    Buffer, DataBuffer, DeadLetter, FlushContext, FlushError, RetryPolicy, Sum, SummingBuffer, Verdict,
+};
 
 /// Where the totals go. A real one would write to a database.
 struct PageViews {
@@ -17,29 +19,27 @@ struct PageViews {
 }
 
 impl DataBuffer<String, Sum<i64>> for PageViews {
-    type Error = String;
-
-    fn handle_flush(&self, page: &String, views: &Sum<i64>) -> Result<(), String> {
+    fn handle_flush(&self, page: &String, views: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
         let at = self.started.elapsed().as_millis();
         if page == "/broken" {
             println!("{at:>5} ms  flush  {page:<8} +{:<3} the database refuses this one", views.0);
-            return Err("constraint violated".to_owned());
+            return Err("constraint violated".into());
         }
         if page == "/news" && self.outages.fetch_add(1, Ordering::Relaxed) == 0 {
             println!("{at:>5} ms  flush  {page:<8} +{:<3} the database is away, just now", views.0);
-            return Err("connection refused".to_owned());
+            return Err("connection refused".into());
         }
         println!("{at:>5} ms  flush  {page:<8} +{:<3} stored", views.0);
         self.stored.lock().map_err(|error| error.to_string())?.push((page.clone(), views.0));
         Ok(())
     }
 
-    fn handle_error(&self, failed: FailedFlush<String, Sum<i64>>) -> Verdict<Sum<i64>> {
+    fn handle_error(&self, letter: DeadLetter<String, Sum<i64>>) -> Verdict<String, Sum<i64>> {
         let at = self.started.elapsed().as_millis();
-        let (page, views) = (failed.key(), failed.data().0);
-        let (attempts, failure) = (failed.attempts(), failed.failure());
-        println!("{at:>5} ms  error  {page:<8} +{views:<3} given up after {attempts} attempts: {failure}");
-        Verdict::Done // a real one would write it to a dead-letter file
+        let (page, views) = (letter.key(), letter.data().0);
+        let (attempts, cause) = (letter.attempts(), letter.cause());
+        println!("{at:>5} ms  error  {page:<8} +{views:<3} given up after {attempts} attempts: {cause}");
+        Verdict::Forget // a real one would write it to a dead-letter file before
     }
 }
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sink = PageViews { started: Instant::now(), stored: Mutex::default(), outages: AtomicU32::new(0) };
     let views: SummingBuffer<String, i64> = Buffer::builder()
         .interval(Duration::from_millis(150))
-        .retry(RetryPolicy::new().attempts(3).delay(Duration::from_millis(100)))
+        .retry(RetryPolicy::fixed(3, Duration::from_millis(100)))
         .start(sink)?;
 
     println!("    0 ms  insert 600 views of two pages, and 10 of a page that cannot be stored");

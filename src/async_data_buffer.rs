@@ -1,11 +1,11 @@
-//! The trait that users implement for async storage.
+//! The traits that users implement for async storage.
 
-use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
 
-use crate::batch::FlushBatch;
-use crate::data_buffer::{FailedFlush, Verdict};
-use crate::failure::{FlushError, flush_each_async};
+use crate::batch::{FlushBatch, FlushContext};
+use crate::dead_letter::{DeadLetter, Retirement, Verdict};
+use crate::failure::FlushError;
 
 /// A sink whose storage is reached by `async` calls: [`DataBuffer`](crate::DataBuffer) with async
 /// callbacks, started with [`Builder::start_async`](crate::Builder::start_async). Feature `tokio`.
@@ -17,22 +17,20 @@ use crate::failure::{FlushError, flush_each_async};
 ///
 /// - A callback that takes longer than [`Builder::flush_timeout`](crate::Builder::flush_timeout) is
 ///   cancelled: its future is dropped at the `.await` where it stands. Whether it was applied is then
-///   not known, so the batch is sent again with the same id and content. A callback that never
-///   awaits cannot be cancelled.
+///   not known, so the same data is sent again under the same id. Each key has that time for itself. A
+///   callback that never awaits cannot be cancelled.
 /// - At shutdown's deadline a callback that is still at work is cancelled too, and so it is when its
 ///   runtime shuts down. What it worked on is handed back by `shutdown`.
 /// - A callback that blocks holds up a thread of the runtime. For a blocking client implement
 ///   [`DataBuffer`](crate::DataBuffer) instead, or hand the work to `tokio::task::spawn_blocking`.
 ///
 /// ```
-/// use write_behind::{AsyncDataBuffer, Buffer, Sum};
+/// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, Sum};
 ///
 /// struct Totals;
 ///
 /// impl AsyncDataBuffer<String, Sum<i64>> for Totals {
-///     type Error = std::io::Error;
-///
-///     async fn handle_flush(&self, page: &String, views: &Sum<i64>) -> Result<(), Self::Error> {
+///     async fn handle_flush(&self, page: &String, views: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
 ///         tokio::task::yield_now().await; // the database call
 ///         println!("{page}: {}", views.0);
 ///         Ok(())
@@ -48,46 +46,114 @@ use crate::failure::{FlushError, flush_each_async};
 /// # }
 /// ```
 pub trait AsyncDataBuffer<K: Send + Sync, V: Send + Sync>: Send + Sync + 'static {
-    /// What can go wrong: any error type, `String` or `Box<dyn Error + Send + Sync>`.
-    type Error: Into<Box<dyn Error + Send + Sync>> + Send;
-
     /// Writes one key's aggregate. `Ok` means that it is stored and can be forgotten.
     ///
     /// # Errors
     ///
     /// As for [`DataBuffer::handle_flush`](crate::DataBuffer::handle_flush).
-    fn handle_flush(&self, key: &K, data: &V) -> impl Future<Output = Result<(), Self::Error>> + Send;
-
-    /// Writes a batch. Provided: calls [`handle_flush`](Self::handle_flush) key by key, one after the
-    /// other, so that a failing key fails alone. If the flush timeout comes in the middle of that, all
-    /// keys are sent again, those that were done included; set
-    /// [`max_batch_keys`](crate::Builder::max_batch_keys) to 1, or override this, if that must not be.
-    ///
-    /// # Errors
-    ///
-    /// As for [`DataBuffer::handle_flush_batch`](crate::DataBuffer::handle_flush_batch).
-    fn handle_flush_batch(
+    fn handle_flush(
         &self,
-        batch: &FlushBatch<K, V>,
-    ) -> impl Future<Output = Result<(), FlushError<Self::Error>>> + Send {
-        flush_each_async(batch, |key, data| self.handle_flush(key, data))
-    }
+        key: &K,
+        data: &V,
+        context: &FlushContext,
+    ) -> impl Future<Output = Result<(), FlushError>> + Send;
 
-    /// Takes over a key whose last attempt failed. Provided: drops it. As
+    /// Decides about a key whose attempts are spent. Provided: keeps it. As
     /// [`DataBuffer::handle_error`](crate::DataBuffer::handle_error); if it is cancelled, because its
-    /// runtime shuts down, the data is kept as undelivered unless it was taken out. It is not subject
-    /// to the flush timeout.
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> impl Future<Output = Verdict<V>> + Send {
-        async move {
-            drop(failed);
-            Verdict::Done
-        }
+    /// runtime shuts down, the data is kept unless it was taken out. It is not subject to the flush
+    /// timeout.
+    fn handle_error(&self, letter: DeadLetter<K, V>) -> impl Future<Output = Verdict<K, V>> + Send {
+        async move { Verdict::Keep(letter) }
     }
 
     /// Takes an item that was turned away because memory is full. Not async: it runs inside
     /// `insert`, on the inserting thread. As
-    /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed).
+    /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed): provided, it **drops it**.
     fn handle_shed(&self, key: K, data: V) {
         drop((key, data));
     }
+
+    /// The buffer is over. As [`DataBuffer::handle_retired`](crate::DataBuffer::handle_retired). Shutdown
+    /// waits for it until its deadline; it goes on after that. Not called if the runtime ends first.
+    fn handle_retired(&self, retirement: &Retirement) -> impl Future<Output = ()> + Send {
+        let _ = retirement;
+        async {}
+    }
+}
+
+/// A sink that writes whole batches by `async` calls: [`BatchDataBuffer`](crate::BatchDataBuffer) with
+/// async callbacks. What [`AsyncDataBuffer`] says of cancelling and blocking holds for it. Feature
+/// `tokio`.
+///
+/// ```
+/// use write_behind::{AsyncBatchDataBuffer, FlushBatch, FlushError, Sum};
+///
+/// struct Totals;
+///
+/// impl AsyncBatchDataBuffer<String, Sum<i64>> for Totals {
+///     async fn handle_flush_batch(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
+///         tokio::task::yield_now().await; // one statement for all of them
+///         println!("{}: {} pages", batch.id(), batch.len());
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait AsyncBatchDataBuffer<K: Send + Sync, V: Send + Sync>: Send + Sync + 'static {
+    /// Writes a batch. `Ok` means that all of it is stored and can be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// As for [`BatchDataBuffer::handle_flush_batch`](crate::BatchDataBuffer::handle_flush_batch).
+    fn handle_flush_batch(
+        &self,
+        batch: &FlushBatch<K, V>,
+    ) -> impl Future<Output = Result<(), FlushError>> + Send;
+
+    /// As [`AsyncDataBuffer::handle_error`]: called for each key.
+    fn handle_error(&self, letter: DeadLetter<K, V>) -> impl Future<Output = Verdict<K, V>> + Send {
+        async move { Verdict::Keep(letter) }
+    }
+
+    /// As [`AsyncDataBuffer::handle_shed`].
+    fn handle_shed(&self, key: K, data: V) {
+        drop((key, data));
+    }
+
+    /// As [`AsyncDataBuffer::handle_retired`].
+    fn handle_retired(&self, retirement: &Retirement) -> impl Future<Output = ()> + Send {
+        let _ = retirement;
+        async {}
+    }
+}
+
+macro_rules! forward_callbacks {
+    () => {
+        async fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
+            D::handle_error(self, letter).await
+        }
+
+        fn handle_shed(&self, key: K, data: V) {
+            D::handle_shed(self, key, data);
+        }
+
+        async fn handle_retired(&self, retirement: &Retirement) {
+            D::handle_retired(self, retirement).await;
+        }
+    };
+}
+
+impl<K: Send + Sync, V: Send + Sync, D: AsyncDataBuffer<K, V>> AsyncDataBuffer<K, V> for Arc<D> {
+    async fn handle_flush(&self, key: &K, data: &V, context: &FlushContext) -> Result<(), FlushError> {
+        D::handle_flush(self, key, data, context).await
+    }
+
+    forward_callbacks!();
+}
+
+impl<K: Send + Sync, V: Send + Sync, D: AsyncBatchDataBuffer<K, V>> AsyncBatchDataBuffer<K, V> for Arc<D> {
+    async fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Result<(), FlushError> {
+        D::handle_flush_batch(self, batch).await
+    }
+
+    forward_callbacks!();
 }

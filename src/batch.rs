@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::failure::{FailedEntry, FlushError};
+
 /// Identifies the content of a batch: the same on every attempt of the same content, never used
 /// again for anything else.
 ///
@@ -54,6 +56,10 @@ pub struct Entry<K, V> {
     pub(crate) reason: FlushReason,
     pub(crate) hash: u32,
     pub(crate) partition: u32,
+    /// Its place in the batch.
+    pub(crate) index: u32,
+    /// While it is kept as undelivered: whether it counts as a key by itself, and not newer data of its key.
+    pub(crate) counts_as_key: bool,
 }
 
 impl<K, V> Entry<K, V> {
@@ -75,6 +81,12 @@ impl<K, V> Entry<K, V> {
     /// Why this entry is in the batch.
     pub fn reason(&self) -> FlushReason {
         self.reason
+    }
+
+    /// Says that this entry failed, for [`FlushError::entries`]. `error` says also what is known about
+    /// the effect; a plain error means that it is not known.
+    pub fn failed(&self, error: impl Into<FlushError>) -> FailedEntry {
+        FailedEntry::new(self.index, error.into())
     }
 }
 
@@ -119,7 +131,7 @@ impl<K, V> FlushBatch<K, V> {
         self.content.entries.first().map_or(FlushReason::Deadline, Entry::reason)
     }
 
-    /// The entries. An entry's place here is what [`KeyFailure`](crate::KeyFailure) names.
+    /// The entries, in the order in which they fell due.
     pub fn entries(&self) -> &[Entry<K, V>] {
         &self.content.entries
     }
@@ -154,6 +166,58 @@ impl<K, V> FlushBatch<K, V> {
 
     /// Every batch of this instance whose sequence is below this number is settled and will not be
     /// sent again: a record of applied batch ids can forget it.
+    pub fn settled_below(&self) -> u64 {
+        self.settled_below
+    }
+}
+
+/// What a sink of single keys is told besides key and data.
+///
+/// To a sink that [flushes key by key](crate::DataBuffer) every key is a batch of its own, with an id of
+/// its own: record it with the data, skip what is recorded already, and a key's data counts once even if
+/// an answer was lost.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct FlushContext {
+    id: BatchId,
+    attempt: u32,
+    reason: FlushReason,
+    count: u64,
+    settled_below: u64,
+}
+
+impl FlushContext {
+    pub(crate) fn new<K, V>(batch: &FlushBatch<K, V>) -> Self {
+        FlushContext {
+            id: batch.id(),
+            attempt: batch.attempt(),
+            reason: batch.reason(),
+            count: batch.inserts(),
+            settled_below: batch.settled_below(),
+        }
+    }
+
+    /// Identifies this content: the same on every attempt, never used again.
+    pub fn id(&self) -> BatchId {
+        self.id
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Why the key is flushed now.
+    pub fn reason(&self) -> FlushReason {
+        self.reason
+    }
+
+    /// How many inserts the data absorbed.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// As [`FlushBatch::settled_below`].
     pub fn settled_below(&self) -> u64 {
         self.settled_below
     }

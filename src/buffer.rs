@@ -1,22 +1,22 @@
 //! The handle that users hold.
 
-use std::borrow::ToOwned;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::builder::{Builder, RandomState};
-use crate::driver::core::{Core, Key};
+use crate::driver::core::Core;
 use crate::driver::life::Phase;
 use crate::driver::sync::Ordering;
 use crate::driver::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertManyError, ShutdownError};
+use crate::key::{Key, ToKey};
 use crate::peek::{KeyCount, Peek};
 use crate::stats::Stats;
 
@@ -26,6 +26,14 @@ use crate::stats::Stats;
 /// Start one with [`Buffer::builder`]. `K` is the key, `V` the [`Aggregate`] that is kept per key.
 /// Every method may be called from any thread and from inside callbacks of any buffer; those that
 /// would then wait for themselves return an error.
+///
+/// # Panics
+///
+/// No call can be made by code that runs under a lock of the same buffer (the drop of an item that an
+/// aggregate lets go of, a method of a key or an aggregate), nor in a process that was forked from the one
+/// that started the buffer, for there is nobody to flush it. Calls that return an error then return
+/// `WouldDeadlock` or `Forked`; the others ([`count`](Self::count), [`peek`](Self::peek),
+/// [`stats`](Self::stats) and so on) panic and say so. Dropping a handle in a forked process does nothing.
 ///
 /// # Dropping
 ///
@@ -94,7 +102,11 @@ impl<K, V, S> fmt::Debug for Buffer<K, V, S> {
 
 impl<K, V> Buffer<K, V> {
     /// Settings for a new buffer, all at their defaults.
-    pub fn builder() -> Builder<K, V> {
+    pub fn builder() -> Builder<K, V>
+    where
+        K: Key,
+        V: Aggregate,
+    {
         Builder::new()
     }
 }
@@ -111,6 +123,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     pub(crate) fn core(&self) -> &Arc<Core<K, V, S>> {
         &self.handle.core
+    }
+
+    /// The core, for calls that have no error to return.
+    fn callable(&self) -> &Core<K, V, S> {
+        self.core().must_call();
+        self.core()
     }
 
     /// Adds an item to its key's aggregate. The first insert of a generation sets its deadline;
@@ -131,13 +149,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[inline]
     pub fn insert(&self, key: K, item: V::Item) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
-        core.insert(core.spot(&key), Owned(key), item).map_err(|(kind, Owned(key), item)| {
+        let inserted = match core.may_insert() {
+            Ok(()) => core.insert(core.spot(&key), Owned(key), item),
+            Err(barred) => Err((barred.into(), Owned(key), item)),
+        };
+        inserted.map_err(|(kind, Owned(key), item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, (key, item))
         })
     }
 
-    /// As [`insert`](Self::insert), with a borrowed key: makes an owned one only if the key is new.
+    /// As [`insert`](Self::insert), with a borrowed form of the key ([`ToKey`]): makes the key only if it
+    /// is new.
     ///
     /// # Errors
     ///
@@ -145,10 +168,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[inline]
     pub fn insert_ref<Q>(&self, key: &Q, item: V::Item) -> Result<(), InsertError<V::Item>>
     where
-        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+        Q: ?Sized + ToKey<K>,
     {
         let core = self.core();
-        core.insert(core.spot(key), key, item).map_err(|(kind, _, item)| {
+        let inserted = match core.may_insert() {
+            Ok(()) => core.insert(core.spot(key), key, item),
+            Err(barred) => Err((barred.into(), key, item)),
+        };
+        inserted.map_err(|(kind, _, item)| {
             core.counters.rejected.fetch_add(1, Ordering::Relaxed);
             InsertError::new(kind, item)
         })
@@ -180,31 +207,31 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         self.core().insert_many(items.into_iter())
     }
 
-    /// How many inserts of `key` are pending and in flight.
+    /// How many inserts of `key` are pending and in flight. What is kept as undelivered is in neither.
     pub fn count<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> KeyCount {
-        let (pending, in_flight) = self.core().count(key);
+        let (pending, in_flight) = self.callable().count(key);
         KeyCount { pending, in_flight }
     }
 
-    /// A copy of the key's data, pending and in flight. Cloning of pending data runs under the lock
+    /// A copy of the key's data, pending and in flight, without what is kept as undelivered. Cloning of pending data runs under the lock
     /// of the key's partition.
     pub fn peek<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Peek<V>
     where
         V: Clone,
     {
-        let seen = self.core().peek(key);
+        let seen = self.callable().peek(key);
         Peek { pending: seen.pending, in_flight: seen.in_flight }
     }
 
     /// Whether there is data of `key`, pending or in flight.
     pub fn contains<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> bool {
-        self.core().contains(key)
+        self.callable().contains(key)
     }
 
     /// All keys that hold data, in no particular order. Each partition is read in steps: keys that
     /// come and go meanwhile may be missed or be there twice. O(keys).
     pub fn keys(&self) -> Vec<K> {
-        self.core().keys()
+        self.callable().keys()
     }
 
     /// All keys with a copy of their data; each key's is of one instant. O(keys).
@@ -221,12 +248,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// Makes the key's data due now and returns at once.
     pub fn flush<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) {
-        self.core().request(key, None);
+        self.callable().request(key, None);
     }
 
     /// Makes everything due now and returns at once. O(keys).
     pub fn flush_all(&self) {
-        self.core().request_all(FlushReason::Requested, None);
+        self.callable().request_all(FlushReason::Requested, None);
     }
 
     /// Flushes the key and waits until everything of it that was there at the time of the call has
@@ -243,6 +270,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         Q: ?Sized + Hash + Equivalent<K>,
     {
         let core = self.core();
+        core.may_call()?;
         let partition = core.spot(key).partition;
         self.wait(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter)))
     }
@@ -255,6 +283,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// As [`flush_and_wait`](Self::flush_and_wait), with the first of the failures.
     pub fn flush_all_and_wait(&self, timeout: Duration) -> Result<(), FlushWaitError> {
         let core = self.core();
+        core.may_call()?;
         self.wait(timeout, 0..core.partitions(), |waiter| {
             core.request_all(FlushReason::Requested, Some(waiter));
         })
@@ -273,16 +302,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
     }
 
-    /// Cancels the key's pending data and gives it back; `None` if there is none. Data in flight
-    /// cannot be cancelled. If an aggregate could absorb no more there may be several: this takes
-    /// the oldest, so call again until `None`.
-    pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<V> {
-        self.core().remove(key)
+    /// Cancels the key's pending data and gives it back, oldest first: nothing if there is none, and more
+    /// than one only where an aggregate could absorb no more. Data in flight cannot be cancelled.
+    #[must_use = "what is removed will not be flushed"]
+    pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
+        self.callable().remove(key)
     }
 
     /// A snapshot of the counters. O(partitions).
     pub fn stats(&self) -> Stats {
-        self.core().stats()
+        self.callable().stats()
     }
 
     /// Whether inserts are refused because the buffer has been shut down.
@@ -290,27 +319,44 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         self.core().life.phase() > Phase::Open
     }
 
-    /// Closes the buffer, flushes everything without waiting for intervals or backoff, and returns
-    /// when all is delivered, at the latest after `timeout`.
+    /// Offers what is kept as undelivered ([`Stats::undelivered`]) to the sink again, with fresh attempts.
+    /// Returns how many keys are on their way now.
     ///
-    /// From the call on inserts are refused; whatever was accepted before is either delivered,
-    /// handed to `handle_error`, or returned by this. While draining, a failed flush is tried again
-    /// up to the attempts of the retry policy, at most 50 ms apart. May be called again and by
-    /// several threads at once: all wait for the same end.
+    /// Data of which an attempt may have been applied goes out as the identical batch under its id; other
+    /// data is put back before newer data of its key. What cannot be offered now stays: keys of which newer
+    /// data is in flight, and batches that are no longer whole because `handle_error` has taken a part of
+    /// them. O(undelivered keys).
+    pub fn retry_undelivered(&self) -> usize {
+        self.callable().retry_undelivered()
+    }
+
+    /// Closes the buffer, flushes everything without waiting for intervals or backoff, and returns
+    /// when all is delivered and the sink is gone, at the latest after `timeout`.
+    ///
+    /// From the call on inserts are refused. `Ok` means that whatever was accepted before is stored, removed
+    /// or was taken by a `handle_error` that you wrote. While there is time, a failed flush is tried again,
+    /// however many attempts the retry policy has left, 50 ms later at first and at most 1 s (only data
+    /// that the sink [gives up](crate::FlushError::give_up) is not). May be called again and by several
+    /// threads at once: all wait for the same end.
+    ///
+    /// When all callbacks are back, the sink is told ([`handle_retired`](crate::DataBuffer::handle_retired))
+    /// and dropped, by the buffer's scheduler.
     ///
     /// A callback that is still running at the deadline is left alone: its data is returned as
     /// [`UndeliveredState::InCallback`](crate::UndeliveredState::InCallback), may yet be applied,
     /// and what it returns is ignored. Data that `handle_error` has been given, or that waits for it
-    /// behind such data of the same batch, is settled when that is over; if it is then requeued or
-    /// `handle_error` panics, the next call of this returns it.
+    /// behind such data of the same batch, is settled when that is over; if it is then to be kept, the next
+    /// call of this returns it.
     ///
     /// # Errors
     ///
     /// [`ShutdownError::Undelivered`] with every key and data that was not delivered; only one of
-    /// several callers gets them. [`ShutdownError::WouldDeadlock`] inside a callback of the same
+    /// several callers gets them, the others [`ShutdownError::AlreadyReturned`].
+    /// [`ShutdownError::WouldDeadlock`] inside a callback of the same
     /// buffer, which is closed all the same and drains within `timeout`.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
         let core = self.core();
+        core.may_call()?;
         let deadline = core.deadline(timeout);
         core.begin_shutdown(deadline);
         core.may_wait()?;
@@ -319,10 +365,40 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     pub(crate) fn hand_back(&self) -> Result<(), ShutdownError<K, V>> {
-        match self.core().fetch_undelivered() {
-            (_, 0) => Ok(()),
-            (keys, inserts) => Err(ShutdownError::Undelivered { keys, inserts }),
+        let (leftovers, ever) = self.core().fetch_undelivered();
+        match ever {
+            0 => Ok(()),
+            _ if leftovers.inserts() > 0 => Err(ShutdownError::Undelivered(leftovers)),
+            inserts => Err(ShutdownError::AlreadyReturned { inserts }),
         }
+    }
+
+    /// Shuts the buffer down when the guard is dropped, for at most `timeout`, and tells the observers what
+    /// is left. For a buffer in a `static`, whose handle is never dropped: what it holds at the end of the
+    /// program is lost unless it is shut down.
+    ///
+    /// ```
+    /// use std::sync::LazyLock;
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum, SummingBuffer};
+    ///
+    /// static VIEWS: LazyLock<SummingBuffer<String, i64>> = LazyLock::new(|| {
+    ///     let store = |page: &String, views: &Sum<i64>| {
+    ///         println!("{page}: {}", views.0);
+    ///         Ok::<(), std::io::Error>(())
+    ///     };
+    ///     Buffer::builder().start(store).expect("the settings are valid")
+    /// });
+    ///
+    /// fn main() {
+    ///     // Dropped at the end of main, also by a panic; not by `std::process::exit`.
+    ///     let _guard = VIEWS.shutdown_on_drop(Duration::from_secs(10));
+    ///     VIEWS.increment("/home").expect("there is room");
+    /// }
+    /// ```
+    #[must_use = "the buffer is shut down when the guard is dropped"]
+    pub fn shutdown_on_drop(&self, timeout: Duration) -> ShutdownGuard<K, V, S> {
+        ShutdownGuard { buffer: self.clone(), timeout }
     }
 
     /// A handle that does not keep the buffer running.
@@ -331,18 +407,36 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> Extend<(K, V::Item)> for Buffer<K, V, S> {
-    /// Inserts all items and ignores refusals, which are counted in
-    /// [`Stats::rejected`]; use [`insert_many`](Buffer::insert_many) to get them back.
-    fn extend<I: IntoIterator<Item = (K, V::Item)>>(&mut self, items: I) {
-        drop(self.insert_many(items));
+/// Shuts a buffer down when it is dropped: see [`Buffer::shutdown_on_drop`].
+pub struct ShutdownGuard<K: Key, V: Aggregate, S: BuildHasher = RandomState> {
+    buffer: Buffer<K, V, S>,
+    timeout: Duration,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> fmt::Debug for ShutdownGuard<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownGuard").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ShutdownGuard<K, V, S> {
+    fn drop(&mut self) {
+        let core = self.buffer.core();
+        close(core, core.deadline(self.timeout));
     }
 }
 
 fn last_dropped<K: Key, V: Aggregate, S: BuildHasher>(core: &Core<K, V, S>) {
     core.orphaned.store(true, Ordering::Relaxed);
-    if core.life.phase() < Phase::Closed {
-        let deadline = core.deadline(core.config.drop_timeout);
+    close(core, core.deadline(core.config.drop_timeout));
+}
+
+/// Shuts down without anybody to hand anything back to.
+fn close<K: Key, V: Aggregate, S: BuildHasher>(core: &Core<K, V, S>, deadline: Duration) {
+    if core.may_call().is_err() {
+        return;
+    }
+    if core.life.phase() < Phase::Retired {
         core.begin_shutdown(deadline);
         if !core.may_wait_in_drop() {
             return;

@@ -4,17 +4,17 @@ use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::buffer::Buffer;
 use crate::driver::context::{self, NoWait};
-use crate::driver::core::Key;
 use crate::driver::sync::Ordering;
 use crate::driver::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertErrorKind, ShutdownError};
+use crate::key::Key;
 
 /// # Async twins (feature `tokio`)
 ///
@@ -47,7 +47,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
         let spot = core.spot(&key);
-        let mut result = core.insert_if_roomy(spot, Owned(key), item);
+        let mut result = match core.may_insert() {
+            Ok(()) => core.insert_if_roomy(spot, Owned(key), item),
+            Err(barred) => Err((barred.into(), Owned(key), item)),
+        };
         if let Err((InsertErrorKind::Full, key, item)) = result {
             result = if context::in_callback_of(core.instance) {
                 Err((NoWait::InCallback.into(), key, item))
@@ -74,6 +77,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// [`InsertErrorKind::TimedOut`], [`InsertErrorKind::Closed`] as soon as the buffer is shut down,
     /// and inside a callback of the same buffer [`InsertErrorKind::Full`] instead of waiting.
     pub async fn room_async(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
+        self.core().may_call()?;
         self.core().await_room(timeout).await
     }
 
@@ -92,6 +96,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         Q: ?Sized + Hash + Equivalent<K>,
     {
         let core = self.core();
+        core.may_call()?;
         let partition = core.spot(key).partition;
         self.wait_async(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter))).await
     }
@@ -107,6 +112,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// As [`flush_and_wait_async`](Self::flush_and_wait_async), with the first of the failures.
     pub async fn flush_all_and_wait_async(&self, timeout: Duration) -> Result<(), FlushWaitError> {
         let core = self.core();
+        core.may_call()?;
         let request = |waiter: &WaiterRef| core.request_all(FlushReason::Requested, Some(waiter));
         self.wait_async(timeout, 0..core.partitions(), request).await
     }
@@ -139,6 +145,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// As [`shutdown`](Self::shutdown).
     pub async fn shutdown_async(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
         let core = self.core();
+        core.may_call()?;
         let deadline = core.deadline(timeout);
         core.begin_shutdown(deadline);
         if context::in_callback_of(core.instance) {

@@ -1,33 +1,32 @@
 //! How a buffer is set up.
 
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::Aggregate;
-#[cfg(feature = "tokio")]
-use crate::async_data_buffer::AsyncDataBuffer;
 use crate::buffer::{Buffer, WeakBuffer};
 use crate::config::{Config, Overflow};
-use crate::data_buffer::DataBuffer;
 use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};
+use crate::driver::core::Core;
 #[cfg(any(feature = "test-util", feature = "tokio"))]
 use crate::driver::core::Driver;
-use crate::driver::core::{Core, Key};
 use crate::driver::life::Phase;
-#[cfg(feature = "tokio")]
-use crate::driver::sink::Asynchronous;
-use crate::driver::sink::{Blocking, Callbacks, Sink};
+use crate::driver::sink::Callbacks;
 #[cfg(feature = "tokio")]
 use crate::driver::tasks;
 use crate::driver::threads;
 use crate::engine::retry::RetryPolicy;
 use crate::error::BuildError;
 use crate::interval::IntervalPolicy;
+#[cfg(feature = "tokio")]
+use crate::into_sink::IntoAsyncSink;
+use crate::into_sink::{Erased, IntoSink};
+use crate::key::Key;
 use crate::observer::Observer;
 
 /// The default hasher: foldhash, seeded at random for each buffer.
@@ -38,11 +37,43 @@ use crate::observer::Observer;
 pub struct RandomState(hashbrown::DefaultHashBuilder);
 
 impl BuildHasher for RandomState {
-    type Hasher = <hashbrown::DefaultHashBuilder as BuildHasher>::Hasher;
+    type Hasher = DefaultHasher;
 
     #[inline]
-    fn build_hasher(&self) -> Self::Hasher {
-        self.0.build_hasher()
+    fn build_hasher(&self) -> DefaultHasher {
+        DefaultHasher(self.0.build_hasher())
+    }
+}
+
+/// The hasher of [`RandomState`].
+#[derive(Clone)]
+pub struct DefaultHasher(<hashbrown::DefaultHashBuilder as BuildHasher>::Hasher);
+
+impl fmt::Debug for DefaultHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DefaultHasher")
+    }
+}
+
+macro_rules! forward_writes {
+    ($($write:ident($written:ty))+) => {$(
+        #[inline]
+        fn $write(&mut self, written: $written) {
+            self.0.$write(written);
+        }
+    )+};
+}
+
+impl Hasher for DefaultHasher {
+    forward_writes! {
+        write(&[u8])
+        write_u8(u8) write_u16(u16) write_u32(u32) write_u64(u64) write_u128(u128) write_usize(usize)
+        write_i8(i8) write_i16(i16) write_i32(i32) write_i64(i64) write_i128(i128) write_isize(isize)
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
     }
 }
 
@@ -51,17 +82,13 @@ impl BuildHasher for RandomState {
 /// ```
 /// use std::time::Duration;
 /// use write_behind::{Buffer, Overflow};
-/// # struct Log;
-/// # impl write_behind::DataBuffer<String, Vec<String>> for Log {
-/// #     type Error = std::io::Error;
-/// #     fn handle_flush(&self, _: &String, _: &Vec<String>) -> Result<(), Self::Error> { Ok(()) }
-/// # }
+/// # fn write_log(_: &String, _: &Vec<String>) -> std::io::Result<()> { Ok(()) }
 ///
 /// let buffer = Buffer::builder()
 ///     .interval(Duration::from_secs(5))
 ///     .jitter(Duration::from_secs(1))
 ///     .overflow(Overflow::Block { timeout: Duration::from_millis(200) })
-///     .start(Log)?;
+///     .start(write_log)?;
 /// # buffer.insert("ada".into(), "login".into())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -196,7 +223,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// How many keys a batch holds at most. Default: 1 000. At least 1.
+    /// How many keys a batch holds at most, for sinks that write batches. Default: 1 000. At least 1.
     pub fn max_batch_keys(mut self, keys: usize) -> Self {
         self.config.max_batch_keys = keys;
         self
@@ -204,7 +231,7 @@ impl<K, V, S> Builder<K, V, S> {
 
     /// How many callbacks run at once at most, each on a thread of its own that exists only while
     /// there is work; with an async sink, each in a task. Default: 4. From 1 to 1 024. Up to as many
-    /// batches again wait ready-made.
+    /// batches again wait ready-made, and 16 times as many keys for a sink that writes key by key.
     pub fn flush_threads(mut self, threads: usize) -> Self {
         self.config.flush_threads = threads;
         self
@@ -219,7 +246,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// How failed flushes are tried again. Default: 4 attempts, 1 s apart.
+    /// How failed flushes are tried again. Default: without end, 1 s apart at first and 30 s in the end.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.config.retry = retry;
         self
@@ -317,7 +344,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     ///
     /// [`BuildError::Invalid`] names an option with an impossible value; [`BuildError::Thread`] if
     /// the thread could not be started.
-    pub fn start<D: DataBuffer<K, V>>(self, sink: D) -> Result<Buffer<K, V, S>, BuildError> {
+    pub fn start<Kind>(self, sink: impl IntoSink<K, V, Kind>) -> Result<Buffer<K, V, S>, BuildError> {
         self.start_cyclic(|_| sink)
     }
 
@@ -327,12 +354,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub fn start_cyclic<D, F>(self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
+    pub fn start_cyclic<D, F, Kind>(self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
     where
-        D: DataBuffer<K, V>,
+        D: IntoSink<K, V, Kind>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
-        let buffer = self.assemble(|weak| Box::new(Blocking(make_sink(weak))), |_| ())?;
+        let buffer = self.assemble(|weak| make_sink(weak).erase(), |_| ())?;
         let core = buffer.core();
         #[cfg(feature = "test-util")]
         listen(core);
@@ -357,7 +384,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     /// this is called outside a runtime and none is [given](Self::runtime), or if that one has no
     /// timer or has been shut down.
     #[cfg(feature = "tokio")]
-    pub fn start_async<D: AsyncDataBuffer<K, V>>(self, sink: D) -> Result<Buffer<K, V, S>, BuildError> {
+    pub fn start_async<Kind>(
+        self,
+        sink: impl IntoAsyncSink<K, V, Kind>,
+    ) -> Result<Buffer<K, V, S>, BuildError> {
         self.start_async_cyclic(|_| sink)
     }
 
@@ -368,9 +398,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     ///
     /// As [`start_async`](Self::start_async).
     #[cfg(feature = "tokio")]
-    pub fn start_async_cyclic<D, F>(mut self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
+    pub fn start_async_cyclic<D, F, Kind>(mut self, make_sink: F) -> Result<Buffer<K, V, S>, BuildError>
     where
-        D: AsyncDataBuffer<K, V>,
+        D: IntoAsyncSink<K, V, Kind>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
         let given = self.runtime.take().ok_or(());
@@ -381,7 +411,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         if let Clock::System(_) = self.clock {
             self.clock = Clock::of_runtime(&runtime);
         }
-        let make_sink = |weak| Box::new(Asynchronous(make_sink(weak))) as Box<dyn Sink<K, V>>;
+        let make_sink = |weak| make_sink(weak).erase();
         let buffer = self.assemble(make_sink, |core| core.driver = Driver::Runtime)?;
         #[cfg(feature = "test-util")]
         listen(buffer.core());
@@ -399,10 +429,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     ///
     /// As [`start`](Self::start), but for the thread.
     #[cfg(feature = "test-util")]
-    pub fn start_inline<D>(self, sink: D, clock: &ManualClock) -> Result<Buffer<K, V, S>, BuildError>
-    where
-        D: DataBuffer<K, V>,
-    {
+    pub fn start_inline<Kind>(
+        self,
+        sink: impl IntoSink<K, V, Kind>,
+        clock: &ManualClock,
+    ) -> Result<Buffer<K, V, S>, BuildError> {
         self.start_inline_cyclic(|_| sink, clock)
     }
 
@@ -413,16 +444,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     ///
     /// As [`start_inline`](Self::start_inline).
     #[cfg(feature = "test-util")]
-    pub fn start_inline_cyclic<D, F>(
+    pub fn start_inline_cyclic<D, F, Kind>(
         self,
         make_sink: F,
         clock: &ManualClock,
     ) -> Result<Buffer<K, V, S>, BuildError>
     where
-        D: DataBuffer<K, V>,
+        D: IntoSink<K, V, Kind>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
-        let make_sink = |weak| Box::new(Blocking(make_sink(weak))) as Box<dyn Sink<K, V>>;
+        let make_sink = |weak| make_sink(weak).erase();
         let buffer = self.clock(clock).assemble(make_sink, |core| core.driver = Driver::Inline)?;
         listen(buffer.core());
         Ok(buffer)
@@ -430,7 +461,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
 
     fn assemble(
         self,
-        make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Box<dyn Sink<K, V>>,
+        make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Erased<K, V>,
         adapt: impl FnOnce(&mut Core<K, V, S>),
     ) -> Result<Buffer<K, V, S>, BuildError> {
         let Builder { config, hasher, clock, observers, interval_policy, .. } = self;
@@ -438,7 +469,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         // The standard library's hasher is seeded by the system.
         let instance = std::hash::RandomState::new().hash_one("instance");
         Ok(Buffer::cyclic(|weak| {
-            let callbacks = Callbacks::new(instance, make_sink(weak), observers, interval_policy);
+            let callbacks = Callbacks::new(instance, make_sink(weak).0, observers, interval_policy);
             let mut core = Core::new(config, clock, hasher, callbacks, instance);
             adapt(&mut core);
             core

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::failure::FlushFailure;
-use crate::undelivered::Undelivered;
+use crate::failure::FailureCause;
+use crate::undelivered::Leftovers;
 
 /// An insert was refused. What was to be inserted is inside, untouched.
 #[derive(Error)]
@@ -57,6 +57,13 @@ pub enum InsertErrorKind {
     #[cfg(feature = "tokio")]
     #[error("the buffer is full, and waiting would block a thread that runs async tasks")]
     WouldBlock,
+    /// Called by code that runs under a lock of the same buffer: the drop of an item that an aggregate
+    /// lets go of, or a method of a key or an aggregate.
+    #[error("called under a lock of the same buffer, it would wait for itself")]
+    WouldDeadlock,
+    /// The process was forked from the one that runs the buffer: nobody would flush it here.
+    #[error("the buffer belongs to the process that this one was forked from")]
+    Forked,
 }
 
 /// Some items of a bulk insert were refused; all others are in.
@@ -88,16 +95,20 @@ impl<K, I> fmt::Debug for InsertManyError<K, I> {
 pub enum FlushWaitError {
     /// The sink failed for good. For `flush_all_and_wait`, the first of the failures.
     #[error("the flush failed")]
-    Failed(#[source] FlushFailure),
+    Failed(#[source] FailureCause),
     /// The flush was not over in time; it goes on.
     #[error("the flush was not over within {0:?}")]
     TimedOut(Duration),
     /// The buffer was shut down before the data was delivered.
     #[error("the buffer was closed before the flush was over")]
     Closed,
-    /// Called from inside one of this buffer's own callbacks, where it would wait for itself.
+    /// Called from inside one of this buffer's own callbacks, or under one of its locks, where it would
+    /// wait for itself.
     #[error("called from a callback of the same buffer, it would wait for itself")]
     WouldDeadlock,
+    /// The process was forked from the one that runs the buffer.
+    #[error("the buffer belongs to the process that this one was forked from")]
+    Forked,
     /// The sink is async, and the blocking call was made on a thread that runs async tasks: use the
     /// async twin. Nothing was done. Feature `tokio`.
     #[cfg(feature = "tokio")]
@@ -109,14 +120,20 @@ pub enum FlushWaitError {
 #[non_exhaustive]
 #[derive(Error)]
 pub enum ShutdownError<K, V> {
-    /// The deadline came first, or a sink's error handling failed. What is left is inside.
-    #[error("{} keys with {} inserts were not delivered", keys.len(), inserts)]
-    Undelivered {
-        /// Every key and its data. Empty if another caller of `shutdown` has received it.
-        keys: Vec<Undelivered<K, V>>,
-        /// How many inserts were left undelivered in all, those given to other callers included.
+    /// The deadline came first, or `handle_error` kept something. What is left is inside.
+    #[error("{} inserts were not delivered", .0.inserts())]
+    Undelivered(Leftovers<K, V>),
+    /// What was not delivered has been returned by an earlier call, or to another caller. `inserts` says
+    /// how much that was.
+    #[error("{inserts} inserts were not delivered; an earlier call has returned them")]
+    AlreadyReturned {
+        /// How many inserts were left undelivered.
         inserts: u64,
     },
+    /// The process was forked from the one that runs the buffer: nothing was done, and nothing is handed
+    /// back that belongs to that process.
+    #[error("the buffer belongs to the process that this one was forked from")]
+    Forked,
     /// Called from inside one of this buffer's own callbacks, where it would wait for itself. The
     /// buffer is closed to inserts and drains by itself.
     #[error("called from a callback of the same buffer, it would wait for itself")]
@@ -131,10 +148,10 @@ pub enum ShutdownError<K, V> {
 
 impl<K, V> ShutdownError<K, V> {
     /// What was not delivered.
-    pub fn into_undelivered(self) -> Vec<Undelivered<K, V>> {
+    pub fn into_undelivered(self) -> Leftovers<K, V> {
         match self {
-            ShutdownError::Undelivered { keys, .. } => keys,
-            _ => Vec::new(),
+            ShutdownError::Undelivered(leftovers) => leftovers,
+            _ => Leftovers::default(),
         }
     }
 }
@@ -142,9 +159,11 @@ impl<K, V> ShutdownError<K, V> {
 impl<K, V> fmt::Debug for ShutdownError<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ShutdownError::Undelivered { keys, inserts } => {
-                f.debug_struct("Undelivered").field("keys", &keys.len()).field("inserts", inserts).finish()
+            ShutdownError::Undelivered(leftovers) => f.debug_tuple("Undelivered").field(leftovers).finish(),
+            ShutdownError::AlreadyReturned { inserts } => {
+                f.debug_struct("AlreadyReturned").field("inserts", inserts).finish()
             }
+            ShutdownError::Forked => f.write_str("Forked"),
             ShutdownError::WouldDeadlock => f.write_str("WouldDeadlock"),
             #[cfg(feature = "tokio")]
             ShutdownError::WouldBlock => f.write_str("WouldBlock"),
@@ -165,8 +184,8 @@ pub enum BuildError {
         problem: &'static str,
     },
     /// The scheduler's thread could not be started.
-    #[error("could not start the scheduler thread")]
-    Thread(#[source] std::io::Error),
+    #[error("could not start the scheduler thread: {0}")]
+    Thread(std::io::Error),
     /// There is no tokio runtime that could run the sink; the text says why. Feature `tokio`.
     #[cfg(feature = "tokio")]
     #[error("no tokio runtime for an async sink: {0}")]

@@ -2,116 +2,183 @@
 
 use std::error::Error;
 use std::fmt;
-#[cfg(feature = "tokio")]
-use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-#[cfg(feature = "tokio")]
-use std::pin::pin;
 use std::sync::Arc;
-#[cfg(feature = "tokio")]
-use std::task::Poll;
 
-use crate::batch::FlushBatch;
-
-/// What is known about the effect of a failed flush. Decides what may be done with its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It may have been applied or not (a lost answer, a timeout). The identical content is sent
-    /// again under the same id, never split and never merged with newer data.
+/// What a failed attempt means for its data. Decides what may be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It may have been applied or not.
     Unknown,
-    /// This attempt applied nothing (the transaction was rolled back). A batch of several keys is
-    /// halved for the next attempt, so that a poison key ends up alone; but not if an earlier attempt
-    /// of it ended [`Unknown`](Self::Unknown), because that one may have been applied after all: then
-    /// the identical content is sent again.
+    /// This attempt applied nothing; an earlier one may have.
     NotApplied,
-    /// No attempt of this batch was applied, nor can be any more: the sink has seen to it, for
-    /// example by recording the id of the batch as void. The batch is halved whatever earlier
-    /// attempts ended like.
+    /// No attempt was applied, nor can be any more.
     NeverApplied,
-    /// Trying again is of no use. Goes to `handle_error` at once.
-    Fatal,
 }
 
-/// What [`handle_flush_batch`](crate::DataBuffer::handle_flush_batch) returns when it fails.
+/// What is known of a failure.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) effect: Effect,
+    /// Another attempt is of no use.
+    pub(crate) hopeless: bool,
+    pub(crate) cause: FailureCause,
+}
+
+impl Failure {
+    pub(crate) fn unknown(cause: FailureCause) -> Self {
+        Failure { effect: Effect::Unknown, hopeless: false, cause }
+    }
+}
+
+/// What a sink returns when it fails: the error, and what is known about the attempt's effect.
 ///
-/// Any error turns into [`FlushError::unknown`] by `?` or `into()`: the safe assumption.
+/// Any error turns into [`FlushError::unknown`] by `?` or `into()`: the safe assumption. Then the
+/// identical content is sent again under the same id, as often as the
+/// [`RetryPolicy`](crate::RetryPolicy) says. Say more only if it is certain:
+///
+/// ```
+/// use write_behind::FlushError;
+/// # fn commit() -> std::io::Result<()> { Ok(()) }
+/// # fn prepare() -> std::io::Result<()> { Ok(()) }
+///
+/// fn write() -> Result<(), FlushError> {
+///     // Nothing has been sent yet.
+///     prepare().map_err(FlushError::not_applied)?;
+///     // The answer may have been lost.
+///     commit()?;
+///     Ok(())
+/// }
+/// # assert!(write().is_ok());
+/// ```
+///
+/// Like `anyhow::Error` it does not implement [`Error`] itself, so that every error converts into it.
 #[derive(Debug)]
-pub struct FlushError<E> {
-    pub(crate) scope: Scope<E>,
+pub struct FlushError {
+    pub(crate) scope: Scope,
 }
 
 #[derive(Debug)]
-pub(crate) enum Scope<E> {
-    Batch(Outcome, E),
-    Keys(Vec<KeyFailure<E>>),
+pub(crate) enum Scope {
+    Batch(Failure),
+    /// Never empty.
+    Entries(Vec<FailedEntry>),
 }
 
-impl<E> FlushError<E> {
-    /// The whole batch failed, and whether it was applied is not known.
-    pub fn unknown(error: E) -> Self {
-        FlushError { scope: Scope::Batch(Outcome::Unknown, error) }
+/// What errors a sink can fail with: any error type, `String`, `&str`, and boxed errors.
+type Cause = Box<dyn Error + Send + Sync>;
+
+impl FlushError {
+    /// Everything failed, and whether it was applied is not known (a lost answer, a timeout): the
+    /// identical content is sent again under the same id, never split and never merged with newer
+    /// data.
+    pub fn unknown(error: impl Into<Cause>) -> Self {
+        FlushError::new(Effect::Unknown, error.into())
     }
 
-    /// The whole batch failed and provably nothing of it was applied by this attempt.
-    pub fn not_applied(error: E) -> Self {
-        FlushError { scope: Scope::Batch(Outcome::NotApplied, error) }
+    /// **Counts twice if it is wrong.** Everything failed and provably nothing of it was applied by this
+    /// attempt (the transaction was rolled back). A batch of several keys is halved for the next
+    /// attempt, so that a poison key ends up alone; but not if an earlier attempt ended
+    /// [unknown](Self::unknown), because that one may have been applied after all: then the identical
+    /// content is sent again.
+    pub fn not_applied(error: impl Into<Cause>) -> Self {
+        FlushError::new(Effect::NotApplied, error.into())
     }
 
-    /// The whole batch failed and provably nothing of it was or will be applied by any attempt.
-    pub fn never_applied(error: E) -> Self {
-        FlushError { scope: Scope::Batch(Outcome::NeverApplied, error) }
+    /// **Counts twice if it is wrong.** Everything failed and provably no attempt of this batch was
+    /// applied, nor can be any more: the sink has seen to it, for example by recording the batch's id as
+    /// void. The batch is halved whatever earlier attempts ended like.
+    pub fn never_applied(error: impl Into<Cause>) -> Self {
+        FlushError::new(Effect::NeverApplied, error.into())
     }
 
-    /// The whole batch failed and is not worth another attempt.
-    pub fn fatal(error: E) -> Self {
-        FlushError { scope: Scope::Batch(Outcome::Fatal, error) }
-    }
-
-    /// Only these entries failed; all others are done.
+    /// Only these entries failed; all others are done. `Ok` if there are none.
     ///
-    /// Each failed entry goes on alone, by its own outcome, and always under a new id, even if it was
-    /// the only one: a sink that records ids may record this one with what it has applied. An index outside the
-    /// batch or named twice is a bug of the sink: the whole batch then counts as failed with an
-    /// unknown outcome. An empty list is success.
-    pub fn keys(failures: impl IntoIterator<Item = KeyFailure<E>>) -> Self {
-        FlushError { scope: Scope::Keys(failures.into_iter().collect()) }
+    /// Each failed entry goes on alone and always under a new id, even if it was the only one: a sink
+    /// that records ids may record this one with what it has applied. An entry of another batch, or one
+    /// named twice, is a bug of the sink: the whole batch then counts as failed with an unknown outcome.
+    ///
+    /// ```
+    /// use write_behind::{FlushBatch, FlushError};
+    /// # fn store(key: &str, data: u64) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// fn write(batch: &FlushBatch<String, u64>) -> Result<(), FlushError> {
+    ///     FlushError::entries(batch.entries().iter().filter_map(|entry| {
+    ///         let stored = store(entry.key(), *entry.data());
+    ///         stored.err().map(|error| entry.failed(error))
+    ///     }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The failure of those entries.
+    pub fn entries(failed: impl IntoIterator<Item = FailedEntry>) -> Result<(), FlushError> {
+        let failed: Vec<FailedEntry> = failed.into_iter().collect();
+        if failed.is_empty() { Ok(()) } else { Err(FlushError { scope: Scope::Entries(failed) }) }
+    }
+
+    /// **Ends the attempts.** Another one is of no use: the data goes to `handle_error` at once, however
+    /// many the retry policy has left.
+    #[must_use]
+    pub fn give_up(mut self) -> Self {
+        match &mut self.scope {
+            Scope::Batch(failure) => failure.hopeless = true,
+            Scope::Entries(failed) => failed.iter_mut().for_each(|entry| entry.failure.hopeless = true),
+        }
+        self
+    }
+
+    fn new(effect: Effect, error: Cause) -> Self {
+        let cause = FailureCause::Error(Arc::from(error));
+        FlushError { scope: Scope::Batch(Failure { effect, hopeless: false, cause }) }
     }
 }
 
-impl<E> From<E> for FlushError<E> {
+impl<E: Into<Cause>> From<E> for FlushError {
     fn from(error: E) -> Self {
         FlushError::unknown(error)
     }
 }
 
-/// One entry's failure inside [`FlushError::keys`].
-#[derive(Debug)]
-pub struct KeyFailure<E> {
-    pub(crate) index: usize,
-    pub(crate) outcome: Outcome,
-    pub(crate) cause: KeyCause<E>,
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::Batch(failure) => failure.cause.fmt(f),
+            Scope::Entries(failed) => {
+                write!(f, "{} entries failed, the first with: {}", failed.len(), failed[0].failure.cause)
+            }
+        }
+    }
 }
 
+/// An entry of a batch that failed while others did not: made by [`Entry::failed`](crate::Entry::failed),
+/// for [`FlushError::entries`].
 #[derive(Debug)]
-pub(crate) enum KeyCause<E> {
-    Error(E),
-    Panicked(FlushFailure),
+pub struct FailedEntry {
+    /// The entry's place in its batch.
+    pub(crate) index: u32,
+    pub(crate) failure: Failure,
 }
 
-impl<E> KeyFailure<E> {
-    /// The entry at `index` of [`FlushBatch::entries`] failed in this way.
-    pub fn new(index: usize, outcome: Outcome, error: E) -> Self {
-        KeyFailure { index, outcome, cause: KeyCause::Error(error) }
+impl FailedEntry {
+    pub(crate) fn new(index: u32, error: FlushError) -> Self {
+        let failure = match error.scope {
+            Scope::Batch(failure) => failure,
+            Scope::Entries(_) => Failure::unknown(FailureCause::Misreported(
+                "the failure of an entry names entries in its turn".into(),
+            )),
+        };
+        FailedEntry { index, failure }
     }
 }
 
 /// Why a flush failed, as told to `handle_error`, to observers and to those who wait for it.
 ///
-/// Cheap to clone. [`source`](Error::source) gives the sink's own error.
+/// Cheap to clone. Displays as the sink's own error, whose sources are its [`source`](Error::source)s.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum FlushFailure {
+pub enum FailureCause {
     /// The sink returned this error.
     Error(Arc<dyn Error + Send + Sync>),
     /// The callback panicked with this message.
@@ -128,128 +195,120 @@ pub enum FlushFailure {
     Cancelled,
 }
 
-impl fmt::Display for FlushFailure {
+impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FlushFailure::Error(error) => write!(f, "{error}"),
-            FlushFailure::Panicked(message) => write!(f, "the callback panicked: {message}"),
-            FlushFailure::Misreported(what) => write!(f, "the sink misreported its failure: {what}"),
+            FailureCause::Error(error) => error.fmt(f),
+            FailureCause::Panicked(message) => write!(f, "the callback panicked: {message}"),
+            FailureCause::Misreported(what) => write!(f, "the sink misreported its failure: {what}"),
             #[cfg(feature = "tokio")]
-            FlushFailure::TimedOut(timeout) => write!(f, "the callback was cancelled after {timeout:?}"),
+            FailureCause::TimedOut(timeout) => write!(f, "the callback was cancelled after {timeout:?}"),
             #[cfg(feature = "tokio")]
-            FlushFailure::Cancelled => {
+            FailureCause::Cancelled => {
                 f.write_str("the callback was cancelled at the end of its buffer or runtime")
             }
         }
     }
 }
 
-impl Error for FlushFailure {
+impl Error for FailureCause {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            FlushFailure::Error(error) => Some(error.as_ref()),
+            FailureCause::Error(error) => error.source(),
             _ => None,
         }
     }
 }
 
-impl FlushFailure {
-    pub(crate) fn from_error<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
-        FlushFailure::Error(Arc::from(error.into()))
+impl FailureCause {
+    /// The error that the sink returned, to be downcast. `None` if it returned none.
+    ///
+    /// ```
+    /// use write_behind::FailureCause;
+    ///
+    /// fn is_full_disk(cause: &FailureCause) -> bool {
+    ///     let error = cause.error().and_then(|error| error.downcast_ref::<std::io::Error>());
+    ///     error.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    /// }
+    /// # let cause = FailureCause::Panicked("".into());
+    /// # assert!(!is_full_disk(&cause));
+    /// ```
+    pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        match self {
+            FailureCause::Error(error) => Some(error.as_ref()),
+            _ => None,
+        }
     }
 
-    pub(crate) fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
+    fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
         let message = payload
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("(no message)");
-        FlushFailure::Panicked(message.into())
+        FailureCause::Panicked(message.into())
     }
 }
 
 /// Runs a callback of the user and turns a panic into a failure.
-pub(crate) fn contained<T>(callback: impl FnOnce() -> T) -> Result<T, FlushFailure> {
+pub(crate) fn contained<T>(callback: impl FnOnce() -> T) -> Result<T, FailureCause> {
     catch_unwind(AssertUnwindSafe(callback)).map_err(|payload| {
-        let failure = FlushFailure::from_panic(payload.as_ref());
+        let cause = FailureCause::from_panic(payload.as_ref());
         // A payload whose destructor panics must not take the worker with it.
         let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
-        failure
+        cause
     })
 }
 
-/// As [`contained`], for a future.
-#[cfg(feature = "tokio")]
-async fn contained_async<T>(future: impl Future<Output = T>) -> Result<T, FlushFailure> {
-    let mut future = pin!(future);
-    poll_fn(|context| match contained(|| future.as_mut().poll(context)) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
-}
+#[cfg(test)]
+mod tests {
+    use std::io;
 
-/// Flushes key by key: one key's error or panic is its own and the others go on.
-pub(crate) fn flush_each<K, V, E>(
-    batch: &FlushBatch<K, V>,
-    flush: impl Fn(&K, &V) -> Result<(), E>,
-) -> Result<(), FlushError<E>> {
-    if let [only] = batch.entries() {
-        // The whole batch: it stays the same one, with the same id.
-        return flush(only.key(), only.data()).map_err(FlushError::unknown);
-    }
-    let mut failures = KeyFailures::default();
-    for entry in batch.entries() {
-        failures.note(contained(|| flush(entry.key(), entry.data())));
-    }
-    failures.into_result()
-}
+    use super::*;
 
-/// As [`flush_each`], one future after the other.
-#[cfg(feature = "tokio")]
-pub(crate) async fn flush_each_async<'a, K, V, E, F>(
-    batch: &'a FlushBatch<K, V>,
-    flush: impl Fn(&'a K, &'a V) -> F,
-) -> Result<(), FlushError<E>>
-where
-    F: Future<Output = Result<(), E>>,
-{
-    if let [only] = batch.entries() {
-        return flush(only.key(), only.data()).await.map_err(FlushError::unknown);
-    }
-    let mut failures = KeyFailures::default();
-    for entry in batch.entries() {
-        failures.note(contained_async(async { flush(entry.key(), entry.data()).await }).await);
-    }
-    failures.into_result()
-}
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] io::Error);
 
-/// The failures among keys that are flushed one after the other.
-struct KeyFailures<E> {
-    next: usize,
-    failures: Vec<KeyFailure<E>>,
-}
-
-impl<E> Default for KeyFailures<E> {
-    fn default() -> Self {
-        KeyFailures { next: 0, failures: Vec::new() }
-    }
-}
-
-impl<E> KeyFailures<E> {
-    /// How the next key went.
-    fn note(&mut self, result: Result<Result<(), E>, FlushFailure>) {
-        let index = self.next;
-        self.next += 1;
-        let cause = match result {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => KeyCause::Error(error),
-            Err(panic) => KeyCause::Panicked(panic),
-        };
-        self.failures.push(KeyFailure { index, outcome: Outcome::Unknown, cause });
+    fn foreign() -> Result<(), FlushError> {
+        Err(io::Error::other("disk"))?
     }
 
-    fn into_result(self) -> Result<(), FlushError<E>> {
-        if self.failures.is_empty() { Ok(()) } else { Err(FlushError::keys(self.failures)) }
+    #[test]
+    fn any_error_converts_and_counts_as_unknown() {
+        let boxed: Cause = "text".into();
+        for (error, text) in [(foreign().unwrap_err(), "disk"), (boxed.into(), "text"), ("s".into(), "s")] {
+            assert_eq!(error.to_string(), text);
+            let Scope::Batch(failure) = error.scope else { panic!("it is the whole batch's") };
+            assert_eq!((failure.effect, failure.hopeless), (Effect::Unknown, false));
+        }
+    }
+
+    #[test]
+    fn a_cause_appears_once_in_its_chain() {
+        let error = FlushError::from(Outer(io::Error::other("inner")));
+        let Scope::Batch(Failure { cause, .. }) = error.scope else { panic!("it is the whole batch's") };
+        assert_eq!(cause.to_string(), "outer");
+        assert_eq!(cause.source().map(ToString::to_string), Some("inner".to_owned()));
+        assert!(cause.error().is_some_and(|error| error.is::<Outer>()));
+    }
+
+    #[test]
+    fn no_entries_are_no_failure() {
+        assert!(FlushError::entries([]).is_ok());
+    }
+
+    #[test]
+    fn giving_up_keeps_what_is_known() {
+        let Scope::Batch(failure) = FlushError::not_applied("no").give_up().scope else { panic!("whole") };
+        assert_eq!((failure.effect, failure.hopeless), (Effect::NotApplied, true));
+    }
+
+    #[test]
+    fn entries_within_an_entry_are_misreported() {
+        let inner = FailedEntry::new(0, FlushError::never_applied("x"));
+        let nested = FailedEntry::new(1, FlushError::entries([inner]).unwrap_err());
+        assert_eq!(nested.failure.effect, Effect::Unknown);
+        assert!(matches!(nested.failure.cause, FailureCause::Misreported(_)));
     }
 }

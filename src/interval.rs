@@ -16,11 +16,7 @@ use std::time::Duration;
 /// ```
 /// use std::time::Duration;
 /// use write_behind::{Buffer, Sum};
-/// # struct Accounts;
-/// # impl write_behind::DataBuffer<String, Sum<i64>> for Accounts {
-/// #     type Error = std::io::Error;
-/// #     fn handle_flush(&self, _: &String, _: &Sum<i64>) -> Result<(), Self::Error> { Ok(()) }
-/// # }
+/// # fn write_account(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
 ///
 /// let large_first = |_: &String, amount: &Sum<i64>, _: Duration| match amount.0.abs() {
 ///     0..10_000 => Duration::from_secs(60),
@@ -29,7 +25,7 @@ use std::time::Duration;
 /// let buffer = Buffer::builder()
 ///     .interval(Duration::from_secs(60)) // the longest
 ///     .interval_policy(large_first)
-///     .start(Accounts)?;
+///     .start(write_account)?;
 /// # buffer.insert("ada".into(), 1)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

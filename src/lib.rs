@@ -20,12 +20,15 @@ mod buffer_async;
 mod builder;
 mod config;
 mod data_buffer;
+mod dead_letter;
 mod driver;
 mod engine;
 mod error;
 mod failure;
 pub mod guide;
 mod interval;
+mod into_sink;
+mod key;
 mod observer;
 mod peek;
 mod stats;
@@ -34,22 +37,26 @@ mod summing;
 mod telemetry;
 mod undelivered;
 
-pub use aggregate::{Addend, Aggregate, Count, Last, Max, Min, Sum};
+pub use aggregate::{Addend, Aggregate, Count, Increment, Last, Max, Min, Sum};
 #[cfg(feature = "tokio")]
-pub use async_data_buffer::AsyncDataBuffer;
-pub use batch::{BatchId, Entry, FlushBatch, FlushReason};
-pub use buffer::{Buffer, WeakBuffer};
-pub use builder::{Builder, RandomState};
+pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
+pub use batch::{BatchId, Entry, FlushBatch, FlushContext, FlushReason};
+pub use buffer::{Buffer, ShutdownGuard, WeakBuffer};
+pub use builder::{Builder, DefaultHasher, RandomState};
 pub use config::Overflow;
-pub use data_buffer::{DataBuffer, FailedFlush, Verdict};
+pub use data_buffer::{BatchDataBuffer, DataBuffer};
+pub use dead_letter::{DeadLetter, Retirement, Verdict};
 #[cfg(feature = "test-util")]
 pub use driver::clock::ManualClock;
-pub use driver::core::Key;
 pub use engine::retry::RetryPolicy;
+pub use equivalent::Equivalent;
 pub use error::{BuildError, FlushWaitError, InsertError, InsertErrorKind, InsertManyError, ShutdownError};
-pub use failure::{FlushError, FlushFailure, KeyFailure, Outcome};
-pub use hashbrown::Equivalent;
+pub use failure::{FailedEntry, FailureCause, FlushError};
 pub use interval::IntervalPolicy;
+#[cfg(feature = "tokio")]
+pub use into_sink::IntoAsyncSink;
+pub use into_sink::{IntoSink, OfBatches, OfClosure, OfKeys};
+pub use key::{Key, Parts, ToKey};
 pub use observer::{FlushEvent, Observer};
 pub use peek::{KeyCount, Peek};
 pub use stats::Stats;
@@ -58,4 +65,4 @@ pub use summing::SummingBuffer;
 pub use telemetry::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use telemetry::TracingObserver;
-pub use undelivered::{Undelivered, UndeliveredState};
+pub use undelivered::{Leftovers, LeftoversIter, Undelivered, UndeliveredState};

@@ -1,9 +1,10 @@
 //! What happens inside, told as it happens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{BatchId, FlushReason};
-use crate::failure::FlushFailure;
+use crate::failure::FailureCause;
 
 /// One attempt to flush one batch.
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +41,9 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// The callback failed after `took`, for the whole batch or, as `keys` says, for that many of
-    /// its keys; `failure` is the first of them.
-    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, failure: &FlushFailure, took: Duration) {
-        let _ = (flush, keys, failure, took);
+    /// its keys; `cause` is the first of them.
+    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, cause: &FailureCause, took: Duration) {
+        let _ = (flush, keys, cause, took);
     }
 
     /// A batch will be sent again, `after` from now.
@@ -50,9 +51,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (flush, after);
     }
 
-    /// One key was handed to `handle_error`: `inserts` of it, after `attempts`.
-    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, failure: &FlushFailure) {
-        let _ = (buffer, inserts, attempts, failure);
+    /// One key is handed to `handle_error`, which may forget, keep or requeue it: `inserts` of it, after
+    /// `attempts`.
+    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, cause: &FailureCause) {
+        let _ = (buffer, inserts, attempts, cause);
     }
 
     /// A callback has been running for longer than `flush_timeout`, and still is. Told once per
@@ -66,8 +68,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = buffer;
     }
 
-    /// Data stays undelivered: `handle_error` panicked on it, or the last handle was dropped and
-    /// its patience ran out.
+    /// Data stays undelivered: `handle_error` kept it or panicked on it, or the last handle was dropped
+    /// and its patience ran out.
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
         let _ = (buffer, keys, inserts);
     }
@@ -80,5 +82,47 @@ pub trait Observer: Send + Sync + 'static {
     /// The buffer is awake again.
     fn woke(&self, buffer: &str) {
         let _ = buffer;
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn flush_started(&self, flush: &FlushEvent<'_>) {
+        O::flush_started(self, flush);
+    }
+
+    fn flush_succeeded(&self, flush: &FlushEvent<'_>, took: Duration) {
+        O::flush_succeeded(self, flush, took);
+    }
+
+    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, cause: &FailureCause, took: Duration) {
+        O::flush_failed(self, flush, keys, cause, took);
+    }
+
+    fn flush_retried(&self, flush: &FlushEvent<'_>, after: Duration) {
+        O::flush_retried(self, flush, after);
+    }
+
+    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, cause: &FailureCause) {
+        O::gave_up(self, buffer, inserts, attempts, cause);
+    }
+
+    fn overdue(&self, buffer: &str, batch: BatchId, running: Duration) {
+        O::overdue(self, buffer, batch, running);
+    }
+
+    fn shed(&self, buffer: &str) {
+        O::shed(self, buffer);
+    }
+
+    fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
+        O::undelivered(self, buffer, keys, inserts);
+    }
+
+    fn hibernated(&self, buffer: &str) {
+        O::hibernated(self, buffer);
+    }
+
+    fn woke(&self, buffer: &str) {
+        O::woke(self, buffer);
     }
 }

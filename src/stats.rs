@@ -15,7 +15,7 @@ pub struct Stats {
     pub accepted: u64,
     /// Acknowledged by the sink.
     pub flushed: u64,
-    /// Handed to `handle_error` for good.
+    /// Handed to `handle_error` for good: forgotten, or taken out by it.
     pub gave_up: u64,
     /// Taken back with `remove`.
     pub removed: u64,
@@ -25,7 +25,8 @@ pub struct Stats {
     pub pending: u64,
     /// Taken from the table and not acknowledged: being flushed, waiting for a retry, or undelivered.
     pub in_flight: u64,
-    /// The part of `in_flight` that `handle_error` panicked on; `shutdown` returns it.
+    /// The part of `in_flight` that `handle_error` kept or panicked on. Reads of keys do not see it;
+    /// [`Buffer::retry_undelivered`](crate::Buffer::retry_undelivered) offers it again, `shutdown` returns it.
     pub undelivered: u64,
     /// Refused with an error.
     pub rejected: u64,

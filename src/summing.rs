@@ -1,25 +1,23 @@
-use std::borrow::ToOwned;
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
-use crate::aggregate::{Addend, Sum};
+use crate::aggregate::{Addend, Increment, Sum};
 use crate::buffer::Buffer;
 use crate::builder::RandomState;
-use crate::driver::core::Key;
 use crate::error::InsertError;
+use crate::key::{Key, ToKey};
 
 /// A buffer that keeps one total per key: a [`Buffer`] of [`Sum`]s, with methods that speak of
 /// numbers.
 ///
 /// ```
 /// use std::time::Duration;
-/// use write_behind::{Buffer, DataBuffer, Sum, SummingBuffer};
+/// use write_behind::{Buffer, DataBuffer, FlushContext, FlushError, Sum, SummingBuffer};
 ///
 /// struct Totals;
 /// impl DataBuffer<String, Sum<i64>> for Totals {
-///     type Error = std::io::Error;
-///     fn handle_flush(&self, page: &String, total: &Sum<i64>) -> Result<(), Self::Error> {
+///     fn handle_flush(&self, page: &String, total: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
 ///         println!("update pages set views = views + {} where page = '{page}'", total.0);
 ///         Ok(())
 ///     }
@@ -37,7 +35,7 @@ use crate::error::InsertError;
 pub type SummingBuffer<K, T, S = RandomState> = Buffer<K, Sum<T>, S>;
 
 impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
-    /// Adds `amount` to the key's total.
+    /// Adds `amount` to the total of the key, given in a borrowed form ([`ToKey`]).
     ///
     /// # Errors
     ///
@@ -45,7 +43,7 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     #[inline]
     pub fn add<Q>(&self, key: &Q, amount: T) -> Result<(), InsertError<T>>
     where
-        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+        Q: ?Sized + ToKey<K>,
     {
         self.insert_ref(key, amount)
     }
@@ -58,7 +56,8 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     #[inline]
     pub fn increment<Q>(&self, key: &Q) -> Result<(), InsertError<T>>
     where
-        Q: ?Sized + Hash + Equivalent<K> + ToOwned<Owned = K>,
+        T: Increment,
+        Q: ?Sized + ToKey<K>,
     {
         self.add(key, T::ONE)
     }

@@ -1,20 +1,140 @@
+//! What the buffer could not deliver, as `shutdown` hands it back.
+
+use std::fmt;
 use std::sync::Arc;
 
 use crate::batch::{BatchId, Content, Entry};
-use crate::failure::FlushFailure;
+use crate::driver::sync::unwrap_soon;
+use crate::engine::shard::Abandoned;
+use crate::failure::FailureCause;
+use crate::key::Key;
 
-/// A key and data that the buffer could not deliver, handed back by
-/// [`Buffer::shutdown`](crate::Buffer::shutdown).
+/// All keys and data that a buffer could not deliver, handed back by
+/// [`Buffer::shutdown`](crate::Buffer::shutdown). Iterate over it by value to get them.
+///
+/// Whatever there is is handed back as it lies, so that shutting down takes no longer the more it is;
+/// the work is done while you iterate.
+pub struct Leftovers<K, V> {
+    tables: Vec<Abandoned<K, V>>,
+    batches: Vec<LeftBatch<K, V>>,
+    inserts: u64,
+}
+
+/// A batch that is left over.
+#[derive(Debug)]
+pub(crate) struct LeftBatch<K, V> {
+    pub(crate) content: Arc<Content<K, V>>,
+    pub(crate) state: UndeliveredState,
+    pub(crate) may_be_applied: bool,
+}
+
+impl<K, V> Default for Leftovers<K, V> {
+    fn default() -> Self {
+        Leftovers { tables: Vec::new(), batches: Vec::new(), inserts: 0 }
+    }
+}
+
+impl<K, V> fmt::Debug for Leftovers<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leftovers").field("inserts", &self.inserts).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Leftovers<K, V> {
+    pub(crate) fn add_inserts(&mut self, inserts: u64) {
+        self.inserts += inserts;
+    }
+
+    /// Adds a partition that holds so many inserts, those of its batches included.
+    pub(crate) fn add_table(&mut self, table: Abandoned<K, V>, inserts: u64) {
+        self.inserts += inserts;
+        self.tables.push(table);
+    }
+
+    pub(crate) fn add_batch(&mut self, batch: LeftBatch<K, V>) {
+        self.batches.push(batch);
+    }
+
+    /// How many inserts there are.
+    #[must_use]
+    pub fn inserts(&self) -> u64 {
+        self.inserts
+    }
+
+    /// How many keys there are; one with data in flight and newer data counts for both. O(batches).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let in_tables = self.tables.iter().map(Abandoned::len).sum::<usize>();
+        in_tables + self.batches.iter().map(|batch| batch.content.entries.len()).sum::<usize>()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<K: Key, V: 'static> IntoIterator for Leftovers<K, V> {
+    type Item = Undelivered<K, V>;
+    type IntoIter = LeftoversIter<K, V>;
+
+    /// What was in flight comes first, so per key older data comes before newer.
+    fn into_iter(self) -> LeftoversIter<K, V> {
+        let in_batches = self.batches.into_iter().flat_map(LeftBatch::into_undelivered);
+        let generations = self.tables.into_iter().flat_map(Abandoned::into_generations);
+        let in_tables = generations.map(|(key, data, count)| Undelivered::pending(key, data, count));
+        LeftoversIter(Box::new(in_batches.chain(in_tables)))
+    }
+}
+
+/// Iterator over [`Leftovers`].
+pub struct LeftoversIter<K, V>(Box<dyn Iterator<Item = Undelivered<K, V>>>);
+
+impl<K, V> fmt::Debug for LeftoversIter<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeftoversIter")
+    }
+}
+
+impl<K, V> Iterator for LeftoversIter<K, V> {
+    type Item = Undelivered<K, V>;
+
+    fn next(&mut self) -> Option<Undelivered<K, V>> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<K, V> LeftBatch<K, V> {
+    fn into_undelivered(self) -> Vec<Undelivered<K, V>> {
+        let LeftBatch { content, state, may_be_applied } = self;
+        let batch = Some(content.id);
+        let undelivered = |held| Undelivered { held, batch, state: state.clone(), may_be_applied };
+        if let UndeliveredState::InCallback = state {
+            let places = 0..content.entries.len();
+            return places.map(|index| undelivered(Held::Shared(Arc::clone(&content), index))).collect();
+        }
+        let entries = unwrap_soon(content).entries.into_iter();
+        entries.map(|Entry { key, data, count, .. }| undelivered(Held::Own { key, data, count })).collect()
+    }
+}
+
+/// A key and data that the buffer could not deliver: one of [`Leftovers`].
 #[derive(Debug)]
 pub struct Undelivered<K, V> {
     held: Held<K, V>,
     batch: Option<BatchId>,
     state: UndeliveredState,
+    may_be_applied: bool,
 }
 
 #[derive(Debug)]
 enum Held<K, V> {
-    Own(Entry<K, V>),
+    Own { key: K, data: V, count: u64 },
     Shared(Arc<Content<K, V>>, usize),
 }
 
@@ -24,59 +144,57 @@ enum Held<K, V> {
 pub enum UndeliveredState {
     /// No attempt was made.
     Pending,
-    /// It was waiting for its next attempt. The outcome of the attempts made may be unknown.
+    /// It was waiting for its next attempt.
     Retrying {
         /// Attempts made.
         attempts: u32,
         /// How the last one failed.
-        failure: FlushFailure,
+        cause: FailureCause,
     },
     /// A callback was still working on it when the deadline came, or when its runtime ended. It may
     /// yet be applied, or have been; an async callback has been cancelled.
     InCallback,
-    /// `handle_error` panicked on it, or asked to requeue it during shutdown.
-    Unhandled {
+    /// `handle_error` kept it or panicked on it.
+    GivenUp {
         /// Attempts made.
         attempts: u32,
         /// How the last one failed.
-        failure: FlushFailure,
+        cause: FailureCause,
     },
 }
 
 impl<K, V> Undelivered<K, V> {
-    pub(crate) fn own(entry: Entry<K, V>, batch: Option<BatchId>, state: UndeliveredState) -> Self {
-        Undelivered { held: Held::Own(entry), batch, state }
-    }
-
-    pub(crate) fn shared(content: Arc<Content<K, V>>, index: usize) -> Self {
-        let batch = Some(content.id);
-        Undelivered { held: Held::Shared(content, index), batch, state: UndeliveredState::InCallback }
-    }
-
-    pub(crate) fn entry(&self) -> &Entry<K, V> {
-        match &self.held {
-            Held::Own(entry) => entry,
-            Held::Shared(content, index) => &content.entries[*index],
-        }
+    fn pending(key: K, data: V, count: u64) -> Self {
+        let held = Held::Own { key, data, count };
+        Undelivered { held, batch: None, state: UndeliveredState::Pending, may_be_applied: false }
     }
 
     /// The key.
     pub fn key(&self) -> &K {
-        &self.entry().key
+        match &self.held {
+            Held::Own { key, .. } => key,
+            Held::Shared(content, index) => &content.entries[*index].key,
+        }
     }
 
     /// The data.
     pub fn data(&self) -> &V {
-        &self.entry().data
+        match &self.held {
+            Held::Own { data, .. } => data,
+            Held::Shared(content, index) => &content.entries[*index].data,
+        }
     }
 
     /// How many inserts the data holds.
     pub fn count(&self) -> u64 {
-        self.entry().count
+        match &self.held {
+            Held::Own { count, .. } => *count,
+            Held::Shared(content, index) => content.entries[*index].count,
+        }
     }
 
-    /// The id of the batch that it was last put into; `None` if it never left the table. Where the
-    /// outcome of an attempt is unknown this is what tells whether it was applied after all, unless
+    /// The id of the batch that it was last put into; `None` if it never left the table. Where an attempt
+    /// [may have been applied](Self::may_be_applied) this is what tells whether it was, unless
     /// the sink named this key alone as failed: then it is the id that the next attempt would have had.
     pub fn batch(&self) -> Option<BatchId> {
         self.batch
@@ -87,6 +205,12 @@ impl<K, V> Undelivered<K, V> {
         &self.state
     }
 
+    /// Whether it may have been applied, or may yet be. If so, applying it by other means can count it
+    /// twice: look first whether [`batch`](Self::batch) is there.
+    pub fn may_be_applied(&self) -> bool {
+        self.may_be_applied
+    }
+
     /// Takes key and data out.
     ///
     /// # Errors
@@ -95,7 +219,7 @@ impl<K, V> Undelivered<K, V> {
     /// ([`UndeliveredState::InCallback`]); [`key`](Self::key) and [`data`](Self::data) work always.
     pub fn into_parts(self) -> Result<(K, V), Self> {
         match self.held {
-            Held::Own(entry) => Ok((entry.key, entry.data)),
+            Held::Own { key, data, .. } => Ok((key, data)),
             held @ Held::Shared(..) => Err(Undelivered { held, ..self }),
         }
     }

@@ -14,13 +14,23 @@ mod support;
 
 #[path = "faults/concurrent.rs"]
 mod concurrent;
+#[path = "faults/dead_letters.rs"]
+mod dead_letters;
 #[path = "faults/ending.rs"]
 mod ending;
 #[path = "faults/failing.rs"]
 mod failing;
+#[path = "faults/held.rs"]
+mod held;
+#[path = "faults/key_by_key.rs"]
+mod key_by_key;
 #[path = "faults/late_retry.rs"]
 mod late_retry;
 #[path = "faults/ported.rs"]
 mod ported;
 #[path = "faults/scheduling.rs"]
 mod scheduling;
+#[path = "faults/shutting_down.rs"]
+mod shutting_down;
+#[path = "faults/under_locks.rs"]
+mod under_locks;

@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use write_behind::{Buffer, DataBuffer, Observer, Sum, SummingBuffer};
+use write_behind::{Buffer, DataBuffer, FlushContext, FlushError, Observer, Sum, SummingBuffer};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const KEYS: u64 = 1_000_000;
@@ -23,9 +23,7 @@ static WORKED: AtomicBool = AtomicBool::new(false);
 struct Nowhere;
 
 impl DataBuffer<u64, Sum<i64>> for Nowhere {
-    type Error = std::convert::Infallible;
-
-    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
+    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
         if thread::current().name() == Some("quiet-worker") {
             WORKED.store(true, Ordering::Relaxed);
         }

@@ -7,6 +7,8 @@ mod support;
 mod handles;
 #[path = "promises/inserts.rs"]
 mod inserts;
+#[path = "promises/kinds.rs"]
+mod kinds;
 #[path = "promises/many.rs"]
 mod many;
 #[path = "promises/observers.rs"]

@@ -2,7 +2,7 @@
 //! of interleavings of each danger.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg shuttle" cargo test --release --target-dir target-shuttle --test schedules
+//! RUSTFLAGS="--cfg shuttle" cargo test --release --target-dir target/shuttle --test schedules
 //! ```
 //!
 //! `WRITE_BEHIND_SCHEDULES` sets how many schedules of each scenario are tried (default 10 000), half

@@ -46,18 +46,20 @@ fn runtime() -> Runtime {
 }
 
 impl Driver {
-    fn start<V: Aggregate + Clone>(&self) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
-        self.start_on(match self {
+    fn start<V: Aggregate + Clone>(&self, keeps: bool) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
+        let runtime = match self {
             Driver::Threads => None,
             Driver::Tasks(runtime) => Some(runtime),
-        })
+        };
+        self.start_on(runtime, keeps)
     }
 
     fn start_on<V: Aggregate + Clone>(
         &self,
         runtime: Option<&Runtime>,
+        keeps: bool,
     ) -> (Buffer<u64, V>, Arc<Mutex<Out<V>>>) {
-        let (sink, out) = Flaky::new();
+        let (sink, out) = Flaky::new(keeps);
         let builder = Buffer::builder()
             .interval(Duration::from_millis(2))
             .jitter(Duration::from_millis(1))
@@ -70,7 +72,7 @@ impl Driver {
             .max_weight(5_000)
             .overflow(Overflow::Block { timeout: LONG })
             .hibernate_after(Duration::from_millis(1))
-            .retry(RetryPolicy::new().attempts(3).delay(Duration::from_millis(1)));
+            .retry(RetryPolicy::fixed(3, Duration::from_millis(1)));
         let buffer = match runtime {
             None => builder.start(sink),
             Some(runtime) => builder.runtime(runtime.handle().clone()).start_async(sink),
@@ -115,7 +117,7 @@ impl Driver {
             Driver::Threads => buffer.shutdown(patience),
             Driver::Tasks(runtime) => runtime.block_on(buffer.shutdown_async(patience)),
         };
-        result.err().map(ShutdownError::into_undelivered).unwrap_or_default()
+        result.err().map(ShutdownError::into_undelivered).unwrap_or_default().into_iter().collect()
     }
 
     /// Whether something happened that this driver should have met with.
@@ -163,10 +165,11 @@ fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> Vec
     for key in (0..KEYS).cycle().take_while(|_| !buffer.is_closed()) {
         match key % 7 {
             0 => buffer.flush(&key),
-            1 => removed.extend(buffer.remove(&key).map(|data| (key, data))),
+            1 => removed.extend(buffer.remove(&key).into_iter().map(|data| (key, data))),
             2 => driver.flush_and_wait(buffer, key),
             3 if key == 3 => driver.flush_all_and_wait(buffer),
             4 => drop(buffer.dump()),
+            5 => drop(buffer.retry_undelivered()),
             _ => drop((buffer.peek(&key), buffer.count(&key))),
         }
         assert_eq!(buffer.stats().balance(), 0);
@@ -226,7 +229,7 @@ each_driver! {
 }
 
 fn sums_come_out_exactly(driver: Driver) {
-    let (buffer, out) = driver.start::<Sum<i64>>();
+    let (buffer, out) = driver.start::<Sum<i64>>(true);
     let storm = storm(&driver, &buffer, |number| number as i64, || driver.shutdown(&buffer, LONG));
     let stats = buffer.stats();
     assert!(driver.was_put_to_the_test(&stats), "{stats:?}");
@@ -236,18 +239,24 @@ fn sums_come_out_exactly(driver: Driver) {
     add(&mut put_in, storm.accepted.iter().map(|(key, number)| (key, *number as i64)));
     let out = out.lock();
     assert_eq!(out.overlaps, 0);
-    let returned = storm.returned.iter().map(|left| (left.key(), left.data().0));
+    let given_up = |left: &Undelivered<_, _>| matches!(left.state(), UndeliveredState::GivenUp { .. });
+    assert!(storm.returned.iter().all(given_up), "there was time for all others");
+    // The id tells what had been applied before it was kept.
+    let lost = storm.returned.iter().filter(|left| !is_applied(left, &out));
+    let returned = lost.map(|left| (left.key(), left.data().0));
     for part in [&out.applied, &out.given_up, &storm.removed] {
         add(&mut came_out, part.iter().map(|(key, sum)| (key, sum.0)));
     }
-    let unhandled = |left: &Undelivered<_, _>| matches!(left.state(), UndeliveredState::Unhandled { .. });
-    assert!(storm.returned.iter().all(unhandled), "there was time for all others");
     add(&mut came_out, returned);
     assert_eq!(put_in, came_out);
 }
 
+fn is_applied<V>(left: &Undelivered<u64, V>, out: &Out<V>) -> bool {
+    left.may_be_applied() && left.batch().is_some_and(|id| out.ids.contains(&(id, *left.key())))
+}
+
 fn nothing_is_lost_when_there_is_no_time(driver: Driver) {
-    let (buffer, out) = driver.start::<Vec<u64>>();
+    let (buffer, out) = driver.start::<Vec<u64>>(true);
     let storm = storm(&driver, &buffer, |number| number, || driver.shutdown(&buffer, Duration::ZERO));
     account_for_all(&driver, buffer, &out, storm);
 }
@@ -256,7 +265,7 @@ fn nothing_is_lost_when_there_is_no_time(driver: Driver) {
 #[test]
 fn nothing_is_lost_when_the_runtime_ends() {
     let (driver, of_sink) = (Driver::Tasks(runtime()), runtime());
-    let (buffer, out) = driver.start_on::<Vec<u64>>(Some(&of_sink));
+    let (buffer, out) = driver.start_on::<Vec<u64>>(Some(&of_sink), true);
     let end = || {
         thread::scope(|scope| {
             let returned = scope.spawn(|| driver.shutdown(&buffer, LONG));
@@ -268,14 +277,15 @@ fn nothing_is_lost_when_the_runtime_ends() {
     account_for_all(&driver, buffer, &out, storm);
 }
 
-/// Everything that was accepted is somewhere; only what was in a callback may be returned as well.
+/// Everything that was accepted is somewhere; what is returned may have been delivered as well, if it says
+/// so.
 fn account_for_all(
     driver: &Driver,
     buffer: Buffer<u64, Vec<u64>>,
     out: &Arc<Mutex<Out<Vec<u64>>>>,
     mut storm: Storm<Vec<u64>>,
 ) {
-    // What `handle_error` still had and wants put back is handed back later.
+    // What `handle_error` still had and then kept is handed back later.
     while buffer.stats().in_flight > 0 {
         storm.returned.extend(driver.shutdown(&buffer, Duration::ZERO));
     }
@@ -293,6 +303,10 @@ fn account_for_all(
         .collect();
     let unique: BTreeSet<u64> = delivered.iter().copied().collect();
     assert_eq!(unique.len(), delivered.len(), "what is delivered is delivered once");
+    for left in &storm.returned {
+        let twice = left.data().iter().any(|number| unique.contains(number));
+        assert_eq!(twice, is_applied(left, &out), "{left:?}");
+    }
     let returned: Vec<u64> = storm.returned.iter().flat_map(|left| left.data().iter().copied()).collect();
     let all: BTreeSet<u64> = unique.into_iter().chain(returned.iter().copied()).collect();
     assert_eq!(returned.iter().collect::<BTreeSet<_>>().len(), returned.len(), "nothing is returned twice");
@@ -300,7 +314,7 @@ fn account_for_all(
 }
 
 fn a_list_reaches_the_sink_in_the_order_of_its_inserts(driver: Driver) {
-    let (buffer, out) = driver.start::<Vec<u64>>();
+    let (buffer, out) = driver.start::<Vec<u64>>(false);
     let storm = storm(&driver, &buffer, |number| number, || driver.shutdown(&buffer, LONG));
     assert!(!storm.accepted.is_empty());
     let mut last: BTreeMap<(u64, u64), u64> = BTreeMap::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use write_behind::{Buffer, Builder, DataBuffer, FlushBatch, FlushError, Sum, SummingBuffer};
+use write_behind::{BatchDataBuffer, Buffer, Builder, FlushBatch, FlushError, Sum, SummingBuffer};
 
 use crate::peers::builder;
 use crate::scale::Scale;
@@ -13,14 +13,8 @@ use crate::scale::Scale;
 /// Counts the keys that it is handed, and does nothing with them.
 struct Arrivals(Arc<AtomicU64>);
 
-impl DataBuffer<u64, Sum<i64>> for Arrivals {
-    type Error = std::convert::Infallible;
-
-    fn handle_flush(&self, _key: &u64, _total: &Sum<i64>) -> Result<(), Self::Error> {
-        unreachable!("batches are overridden")
-    }
-
-    fn handle_flush_batch(&self, batch: &FlushBatch<u64, Sum<i64>>) -> Result<(), FlushError<Self::Error>> {
+impl BatchDataBuffer<u64, Sum<i64>> for Arrivals {
+    fn handle_flush_batch(&self, batch: &FlushBatch<u64, Sum<i64>>) -> Result<(), FlushError> {
         // Relaxed: it is only a number.
         self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
         Ok(())

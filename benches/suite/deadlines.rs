@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use hdrhistogram::Histogram;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use write_behind::{Buffer, DataBuffer, FlushBatch, FlushError, Min};
+use write_behind::{BatchDataBuffer, Buffer, FlushBatch, FlushError, Min};
 
 use crate::peers::builder;
 use crate::quantiles::{self, Quantiles, histogram, quantiles};
@@ -51,17 +51,8 @@ struct Lateness {
     seen_all: Sender<()>,
 }
 
-impl DataBuffer<u64, FirstInsert> for Lateness {
-    type Error = std::convert::Infallible;
-
-    fn handle_flush(&self, _key: &u64, _inserted: &FirstInsert) -> Result<(), Self::Error> {
-        unreachable!("batches are overridden")
-    }
-
-    fn handle_flush_batch(
-        &self,
-        batch: &FlushBatch<u64, FirstInsert>,
-    ) -> Result<(), FlushError<Self::Error>> {
+impl BatchDataBuffer<u64, FirstInsert> for Lateness {
+    fn handle_flush_batch(&self, batch: &FlushBatch<u64, FirstInsert>) -> Result<(), FlushError> {
         let now = Instant::now();
         let mut histogram = self.histogram.lock().expect("nobody panics");
         for entry in batch.entries().iter().filter(|entry| *entry.key() < BUSY) {

@@ -6,10 +6,11 @@ use std::hash::Hash;
 use hashbrown::Equivalent;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use write_behind::ToKey;
 
 /// Keys as users have them: numbers, and texts that are looked up borrowed.
 pub(crate) trait Key: Hash + Eq + Clone + Send + Sync + Borrow<Self::Borrowed> + 'static {
-    type Borrowed: ?Sized + Hash + Eq + Sync + ToOwned<Owned = Self> + Equivalent<Self>;
+    type Borrowed: ?Sized + Hash + Eq + Sync + ToOwned<Owned = Self> + Equivalent<Self> + ToKey<Self>;
 
     const NAME: &'static str;
     /// Whether an owned key costs nothing, so that a map's `entry` may be given one.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use write_behind::{BatchId, FlushEvent, FlushFailure, Observer};
+use write_behind::{BatchId, FailureCause, FlushEvent, Observer};
 
 use crate::dead_letters::DeadLetters;
 use crate::folding::Folding;
@@ -89,8 +89,8 @@ impl Backend {
 pub(crate) struct Cancellations(pub(crate) Arc<Backend>);
 
 impl Observer for Cancellations {
-    fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, failure: &FlushFailure, _: Duration) {
-        if let FlushFailure::TimedOut(after) = failure {
+    fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, cause: &FailureCause, _: Duration) {
+        if let FailureCause::TimedOut(after) = cause {
             self.0.note_trouble(&format!("the database did not answer within {after:?}"));
         }
     }

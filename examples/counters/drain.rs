@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
-use write_behind::{ShutdownError, Sum, SummingBuffer, Undelivered, UndeliveredState};
+use tokio::time::{Instant, sleep};
+use write_behind::{Leftovers, ShutdownError, Sum, SummingBuffer, Undelivered, UndeliveredState};
 
 use crate::backend::Backend;
 use crate::dead_letters::Letter;
 
 type Left = Vec<Undelivered<String, Sum<i64>>>;
 
-/// How long a dead letter that is being written at the deadline may take, and the tidying up.
+/// How long a dead letter that is being written at the deadline may take.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Drains the buffer by `deadline`. Says whether all that was ever accepted is stored.
 pub(crate) async fn drain(buffer: &SummingBuffer<String, i64>, backend: &Backend, deadline: Instant) -> bool {
-    let mut left = shut_down(buffer, deadline.saturating_duration_since(Instant::now())).await;
+    let patience = deadline.saturating_duration_since(Instant::now());
+    let mut left = shut_down(buffer, patience).await.into_iter().collect();
     let unaccounted = await_callbacks(buffer, &mut left).await;
     let saved = save(backend, &left).await;
     let written = backend.letters.written();
@@ -26,18 +27,15 @@ pub(crate) async fn drain(buffer: &SummingBuffer<String, i64>, backend: &Backend
     if unaccounted > 0 {
         eprintln!("counters: {unaccounted} increments were still being handled");
     }
-    let all_stored = saved && written == 0 && unaccounted == 0;
-    if all_stored {
-        retire(backend).await;
-    }
-    all_stored
+    saved && written == 0 && unaccounted == 0
 }
 
-async fn shut_down(buffer: &SummingBuffer<String, i64>, patience: Duration) -> Left {
-    buffer.shutdown_async(patience).await.err().map_or_else(Vec::new, ShutdownError::into_undelivered)
+async fn shut_down(buffer: &SummingBuffer<String, i64>, patience: Duration) -> Leftovers<String, Sum<i64>> {
+    let result = buffer.shutdown_async(patience).await;
+    result.err().map_or_else(Leftovers::default, ShutdownError::into_undelivered)
 }
 
-/// `handle_error` may be at work on a key at the deadline, and give it back after it. Returns how
+/// `handle_error` may be at work on a key at the deadline, and keep its data after that. Returns how
 /// many increments nobody has answered for.
 async fn await_callbacks(buffer: &SummingBuffer<String, i64>, left: &mut Left) -> u64 {
     let deadline = Instant::now() + GRACE;
@@ -65,24 +63,14 @@ async fn save(backend: &Backend, left: &Left) -> bool {
 }
 
 fn letter(backend: &Backend, undelivered: &Undelivered<String, Sum<i64>>) -> Letter {
-    let (sent, attempts, reason) = match undelivered.state() {
-        UndeliveredState::Retrying { attempts, failure } => (true, *attempts, failure.to_string()),
-        UndeliveredState::InCallback => (true, 0, "it was being written when time was up".to_owned()),
-        // Went through `handle_error`: its batch is void.
-        UndeliveredState::Unhandled { attempts, failure } => (false, *attempts, failure.to_string()),
-        _ => (false, 0, "time was up before it was written".to_owned()),
+    let (attempts, reason) = match undelivered.state() {
+        UndeliveredState::Retrying { attempts, cause } | UndeliveredState::GivenUp { attempts, cause } => {
+            (*attempts, cause.to_string())
+        }
+        UndeliveredState::InCallback => (0, "it was being written when time was up".to_owned()),
+        _ => (0, "time was up before it was written".to_owned()),
     };
-    let batch = undelivered.batch().filter(|_| sent).map(|batch| backend.ledger_id(batch));
+    let batch = undelivered.batch().filter(|_| undelivered.may_be_applied());
+    let batch = batch.map(|batch| backend.ledger_id(batch));
     Letter::new(undelivered.key(), undelivered.data().0, batch, attempts, reason)
-}
-
-/// Nothing refers to this process's records any more. If they stay behind they are forgotten when
-/// they are old.
-async fn retire(backend: &Backend) {
-    let problem = match timeout(GRACE, backend.store.retire(backend.writer)).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(elapsed) => elapsed.to_string(),
-    };
-    eprintln!("counters: everything is stored; the ledger could not be tidied up: {problem}");
 }

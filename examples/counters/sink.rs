@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use write_behind::{AsyncDataBuffer, FailedFlush, FlushBatch, FlushError, Sum, Verdict};
+use write_behind::{AsyncBatchDataBuffer, DeadLetter, FlushBatch, FlushError, Retirement, Sum, Verdict};
 
 use crate::backend::Backend;
 use crate::dead_letters::Letter;
@@ -35,7 +35,7 @@ impl Sink {
     }
 
     /// Succeeds when the batch is in the database, by this attempt or an earlier one.
-    async fn write(&self, batch: &Batch) -> Result<(), FlushError<StoreError>> {
+    async fn write(&self, batch: &Batch) -> Result<(), FlushError> {
         self.backend.begin_flush();
         let id = self.backend.ledger_id(batch.id());
         let mut deltas = Deltas::default();
@@ -62,12 +62,7 @@ impl Sink {
     /// As long as it is sent again under the same id nothing can go wrong. Before its keys go on
     /// under other ids (halved, or as a dead letter) this id is made void: an earlier attempt whose
     /// answer was lost may have been applied after all, or may yet arrive.
-    async fn refuse(
-        &self,
-        batch: &Batch,
-        id: LedgerId,
-        error: StoreError,
-    ) -> Result<(), FlushError<StoreError>> {
+    async fn refuse(&self, batch: &Batch, id: LedgerId, error: StoreError) -> Result<(), FlushError> {
         let alone = batch.len() == 1;
         match &error {
             StoreError::Unavailable(_) => return Err(FlushError::unknown(error)),
@@ -76,7 +71,7 @@ impl Sink {
         }
         match self.backend.store.void(id).await {
             Ok(Fate::Applied) => Ok(()),
-            Ok(Fate::Void) if alone => Err(FlushError::fatal(error)),
+            Ok(Fate::Void) if alone => Err(FlushError::never_applied(error).give_up()),
             Ok(Fate::Void) => Err(FlushError::never_applied(error)),
             Err(error) => Err(FlushError::unknown(error)),
         }
@@ -97,15 +92,8 @@ impl Sink {
 
 /// Any of these may be cancelled where it awaits, by the flush timeout or at the end. The buffer then
 /// takes it that the batch may have been applied or not, and sends it again under the same id.
-impl AsyncDataBuffer<String, Sum<i64>> for Sink {
-    type Error = StoreError;
-
-    /// Not used: batches are applied whole, below.
-    async fn handle_flush(&self, key: &String, _: &Sum<i64>) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable(format!("{key:?} came without its batch")))
-    }
-
-    async fn handle_flush_batch(&self, batch: &Batch) -> Result<(), FlushError<StoreError>> {
+impl AsyncBatchDataBuffer<String, Sum<i64>> for Sink {
+    async fn handle_flush_batch(&self, batch: &Batch) -> Result<(), FlushError> {
         self.write(batch).await?;
         if let Some(totals) = &self.backend.totals {
             totals.apply(batch);
@@ -114,17 +102,29 @@ impl AsyncDataBuffer<String, Sum<i64>> for Sink {
         Ok(())
     }
 
-    async fn handle_error(&self, failed: FailedFlush<String, Sum<i64>>) -> Verdict<Sum<i64>> {
-        // Retries never end, so only fatal failures arrive here, and their batch is void.
-        let reason = failed.failure().to_string();
-        let letter = Letter::new(failed.key(), failed.data().0, None, failed.attempts(), reason);
-        match self.backend.letters.append(vec![letter]).await {
-            Ok(()) => Verdict::Done,
+    async fn handle_error(&self, letter: DeadLetter<String, Sum<i64>>) -> Verdict<String, Sum<i64>> {
+        // Retries never end, so only what was given up arrives here, and its batch is void.
+        let reason = letter.cause().to_string();
+        let line = Letter::new(letter.key(), letter.data().0, None, letter.attempts(), reason);
+        match self.backend.letters.append(vec![line]).await {
+            Ok(()) => Verdict::Forget,
             Err(error) => {
                 let path = self.backend.letters.path().display();
                 self.backend.note_trouble(&format!("{path}: {error}"));
-                Verdict::Requeue(failed.into_data())
+                // Tried again after an interval, or, at the end, handed back.
+                Verdict::Requeue(letter)
             }
+        }
+    }
+
+    /// If nothing is undelivered, nothing refers to this process's records any more: dead letters name
+    /// no batch then. If they stay behind they are forgotten when they are old.
+    async fn handle_retired(&self, retirement: &Retirement) {
+        if retirement.undelivered > 0 {
+            return;
+        }
+        if let Err(error) = self.backend.store.retire(self.backend.writer).await {
+            eprintln!("counters: the ledger could not be tidied up: {error}");
         }
     }
 }

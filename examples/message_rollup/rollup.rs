@@ -1,11 +1,10 @@
 //! The roll-up itself: messages in, series out, and one buffer between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use write_behind::{Buffer, BuildError, Builder, DataBuffer, FlushBatch, FlushError};
+use write_behind::{Buffer, BuildError, Builder, DataBuffer, FlushContext, FlushError};
 
 use crate::Account;
 use crate::minutes::{Minute, Minutes};
@@ -27,21 +26,17 @@ pub(crate) struct Store {
 }
 
 impl DataBuffer<Account, Minutes> for Store {
-    type Error = Infallible;
-
-    fn handle_flush(&self, account: &Account, minutes: &Minutes) -> Result<(), Infallible> {
+    fn handle_flush(
+        &self,
+        account: &Account,
+        minutes: &Minutes,
+        context: &FlushContext,
+    ) -> Result<(), FlushError> {
+        self.pace.flushed(account, context.count());
         let mut stored = self.stored.lock().expect("no panic in here");
         stored.writes += 1;
         let window = stored.series.entry(account.clone()).or_default();
         minutes.iter().for_each(|(minute, count)| window.add(minute, count));
-        Ok(())
-    }
-
-    fn handle_flush_batch(&self, batch: &FlushBatch<Account, Minutes>) -> Result<(), FlushError<Infallible>> {
-        for entry in batch.entries() {
-            self.handle_flush(entry.key(), entry.data())?;
-            self.pace.flushed(entry.key(), entry.count());
-        }
         Ok(())
     }
 }

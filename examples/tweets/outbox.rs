@@ -42,7 +42,7 @@ impl Outbox {
     /// Gives up a tweet that no worker survives: takes its place away again, and names it. No part of
     /// it has been delivered.
     pub(crate) fn condemn(&self, message: &Message) {
-        self.join.remove(&message.id());
+        drop(self.join.remove(&message.id()));
         self.progress.note_malformed(message.id());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
-use write_behind::{Buffer, BuildError, RetryPolicy, ShutdownError, SummingBuffer};
+use write_behind::{Buffer, BuildError, Key, RetryPolicy, ShutdownError, SummingBuffer};
 
 use crate::args::Args;
 use crate::client;
@@ -130,7 +130,7 @@ impl Pipeline {
 }
 
 /// How many keys `shutdown` has given back.
-fn undelivered<K, V>(result: Result<(), ShutdownError<K, V>>) -> usize {
+fn undelivered<K: Key, V>(result: Result<(), ShutdownError<K, V>>) -> usize {
     result.err().map_or(0, |error| error.into_undelivered().len())
 }
 
@@ -176,12 +176,7 @@ fn start_engagement(
 }
 
 fn through_any_outage() -> RetryPolicy {
-    RetryPolicy::new()
-        .forever()
-        .delay(Duration::from_millis(50))
-        .factor(2.0)
-        .cap(Duration::from_secs(1))
-        .jitter(0.5)
+    RetryPolicy::new().delay(Duration::from_millis(50)).cap(Duration::from_secs(1)).jitter(0.5)
 }
 
 fn limits(args: &Args) -> Limits {

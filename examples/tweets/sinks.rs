@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
-use write_behind::{AsyncDataBuffer, FailedFlush, FlushBatch, FlushError, KeyFailure, Outcome, Sum, Verdict};
+use write_behind::{
+    AsyncBatchDataBuffer, AsyncDataBuffer, DeadLetter, FlushBatch, FlushContext, FlushError, Sum, Verdict,
+};
 
 use crate::join::Joined;
 use crate::progress::Progress;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::tweet::{TweetId, User};
 
 /// Stores joined tweets. A batch is made when the writer is about to need it, of all tweets that are
@@ -32,26 +34,16 @@ impl Writer {
     }
 }
 
-impl AsyncDataBuffer<TweetId, Joined> for Writer {
-    type Error = StoreError;
-
-    /// Not used: batches are written whole, below.
-    async fn handle_flush(&self, id: &TweetId, _: &Joined) -> Result<(), StoreError> {
-        Err(StoreError(format!("{id} came without its batch")))
-    }
-
-    async fn handle_flush_batch(
-        &self,
-        batch: &FlushBatch<TweetId, Joined>,
-    ) -> Result<(), FlushError<StoreError>> {
+impl AsyncBatchDataBuffer<TweetId, Joined> for Writer {
+    async fn handle_flush_batch(&self, batch: &FlushBatch<TweetId, Joined>) -> Result<(), FlushError> {
         if batch.len() < self.full {
             self.turns.lock().await.tick().await;
         }
         let (mut rows, mut incomplete) = (Vec::with_capacity(batch.len()), Vec::new());
-        for (index, entry) in batch.entries().iter().enumerate() {
+        for entry in batch.entries() {
             match entry.data().row() {
                 Some(row) => rows.push(row),
-                None => incomplete.push(index),
+                None => incomplete.push(entry),
             }
         }
         let stored = rows.len() as u64;
@@ -64,18 +56,14 @@ impl AsyncDataBuffer<TweetId, Joined> for Writer {
             self.progress.stored.add(stored);
             self.progress.batches.add(1);
         }
-        if incomplete.is_empty() {
-            return Ok(());
-        }
-        let missing = || StoreError("its results are not complete".to_owned());
-        let failures = incomplete.into_iter().map(|index| KeyFailure::new(index, Outcome::Fatal, missing()));
-        Err(FlushError::keys(failures))
+        let missing = || FlushError::not_applied("its results are not complete").give_up();
+        FlushError::entries(incomplete.into_iter().map(|entry| entry.failed(missing())))
     }
 
     /// Retries never end, so only tweets arrive here whose deadline came before their last part. They
     /// go on waiting for it.
-    async fn handle_error(&self, failed: FailedFlush<TweetId, Joined>) -> Verdict<Joined> {
-        Verdict::Requeue(failed.into_data())
+    async fn handle_error(&self, letter: DeadLetter<TweetId, Joined>) -> Verdict<TweetId, Joined> {
+        Verdict::Requeue(letter)
     }
 }
 
@@ -85,20 +73,10 @@ pub(crate) struct Engagement {
     pub(crate) progress: Arc<Progress>,
 }
 
-impl AsyncDataBuffer<User, Sum<i64>> for Engagement {
-    type Error = StoreError;
-
-    /// Not used: batches are written whole, below.
-    async fn handle_flush(&self, user: &User, _: &Sum<i64>) -> Result<(), StoreError> {
-        Err(StoreError(format!("{} came without its batch", user.name)))
-    }
-
+impl AsyncBatchDataBuffer<User, Sum<i64>> for Engagement {
     /// The batch's id says whether it has been added before. Every failure counts as of unknown
     /// outcome, so the batch keeps its content and its id until it succeeds.
-    async fn handle_flush_batch(
-        &self,
-        batch: &FlushBatch<User, Sum<i64>>,
-    ) -> Result<(), FlushError<StoreError>> {
+    async fn handle_flush_batch(&self, batch: &FlushBatch<User, Sum<i64>>) -> Result<(), FlushError> {
         let sums = batch.sorted().iter().map(|entry| (entry.key().clone(), entry.data().0)).collect();
         let result = self.store.add_engagement(batch.id(), sums).await;
         self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
@@ -125,9 +103,12 @@ impl Hashtags {
 }
 
 impl AsyncDataBuffer<String, Sum<u64>> for Hashtags {
-    type Error = StoreError;
-
-    async fn handle_flush(&self, hashtag: &String, uses: &Sum<u64>) -> Result<(), StoreError> {
+    async fn handle_flush(
+        &self,
+        hashtag: &String,
+        uses: &Sum<u64>,
+        _: &FlushContext,
+    ) -> Result<(), FlushError> {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         *totals.entry(hashtag.clone()).or_default() += uses.0;
         Ok(())

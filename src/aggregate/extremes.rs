@@ -1,5 +1,6 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::replace;
 
 use super::Aggregate;
 
@@ -70,9 +71,11 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
     }
 
     fn absorb(&mut self, item: T) {
-        if item < self.0 {
-            self.0 = item;
-        }
+        drop(self.displace(item));
+    }
+
+    fn displace(&mut self, item: T) -> Option<T> {
+        Some(if item < self.0 { replace(&mut self.0, item) } else { item })
     }
 
     fn merge(&mut self, later: Self) {
@@ -93,9 +96,11 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
     }
 
     fn absorb(&mut self, item: T) {
-        if item > self.0 {
-            self.0 = item;
-        }
+        drop(self.displace(item));
+    }
+
+    fn displace(&mut self, item: T) -> Option<T> {
+        Some(if item > self.0 { replace(&mut self.0, item) } else { item })
     }
 
     fn merge(&mut self, later: Self) {
@@ -116,6 +121,10 @@ impl<T: Send + Sync + 'static> Aggregate for Last<T> {
 
     fn absorb(&mut self, item: T) {
         self.0 = item;
+    }
+
+    fn displace(&mut self, item: T) -> Option<T> {
+        Some(replace(&mut self.0, item))
     }
 
     fn merge(&mut self, later: Self) {

@@ -2,15 +2,17 @@
 
 mod collect;
 mod extremes;
+mod sets;
 mod sum;
 mod tuples;
 
 pub use extremes::{Count, Last, Max, Min};
-pub use sum::{Addend, Sum};
+pub use sum::{Addend, Increment, Sum};
 
 /// What a buffer keeps and flushes per key: starts from one item and absorbs the ones that follow.
 ///
-/// The crate ships `Vec<T>` (every item, in order), [`Sum`], [`Count`], [`Min`], [`Max`], [`Last`]
+/// The crate ships `Vec<T>` (every item, in order), `HashSet<T>` and `BTreeSet<T>` (every different
+/// item), [`Sum`], [`Count`], [`Min`], [`Max`], [`Last`]
 /// and tuples of aggregates that are fed the same item. Implement the trait for anything else.
 ///
 /// # Two measures
@@ -20,46 +22,61 @@ pub use sum::{Addend, Sum};
 /// was added to; a list weighs its length. For an aggregate whose size changes, implement
 /// [`weight`](Self::weight), [`start_weight`](Self::start_weight) and [`growth`](Self::growth)
 /// together: the buffer reserves what the last two announce *before* it touches the aggregate, so
-/// that the bound is never exceeded, and then settles on what `weight` says.
+/// that the bound is never exceeded, and then settles on what `weight` says. Should that be more than was
+/// announced, it is charged all the same: the bound is exceeded by that one insert, and the next one that
+/// comes to its partition has to wait for room.
 ///
 /// # Where it runs
 ///
 /// All methods run under the lock of the key's partition: they must be quick, must not call the
-/// buffer and should not do I/O. A panic unwinds to the caller of `insert`; the item that caused it
+/// buffer and should not do I/O. Items that an aggregate lets go of can be dropped outside the lock:
+/// see [`displace`](Self::displace). A panic unwinds to the caller of `insert`; the item that caused it
 /// is not counted, the aggregate stays as the panic left it, and the buffer goes on.
 ///
 /// ```
-/// use std::collections::HashSet;
 /// use write_behind::Aggregate;
 ///
-/// /// Unique visitors.
-/// #[derive(Default)]
-/// struct Unique(HashSet<u64>);
+/// /// The longest of all texts, and how many there were.
+/// struct Longest {
+///     text: String,
+///     count: u64,
+/// }
 ///
-/// impl Aggregate for Unique {
-///     type Item = u64;
-///     fn start(item: u64) -> Self {
-///         Unique(HashSet::from([item]))
+/// impl Aggregate for Longest {
+///     type Item = String;
+///     fn start(text: String) -> Self {
+///         Longest { text, count: 1 }
 ///     }
-///     fn absorb(&mut self, item: u64) {
-///         self.0.insert(item);
+///     fn absorb(&mut self, text: String) {
+///         self.merge(Longest::start(text));
 ///     }
 ///     fn merge(&mut self, later: Self) {
-///         self.0.extend(later.0);
+///         self.count += later.count;
+///         if later.text.len() > self.text.len() {
+///             self.text = later.text;
+///         }
 ///     }
 ///     fn weight(&self) -> u64 {
-///         self.0.len() as u64
+///         self.text.len() as u64
 ///     }
-///     fn growth(&self, _item: &u64) -> u64 {
-///         1 // at most
+///     fn start_weight(text: &String) -> u64 {
+///         text.len() as u64
+///     }
+///     fn growth(&self, text: &String) -> u64 {
+///         text.len().saturating_sub(self.text.len()) as u64
 ///     }
 /// }
 ///
-/// let mut seen = Unique::start(7);
-/// seen.absorb(7);
-/// seen.absorb(8);
-/// assert_eq!(seen.weight(), 2);
+/// let mut longest = Longest::start("ab".into());
+/// longest.absorb("abc".into());
+/// assert_eq!((longest.weight(), longest.count), (3, 2));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "to keep a total of numbers use `Sum<{Self}>`; every value, `Vec<{Self}>`; the latest, `Last<{Self}>`",
+    note = "or implement `Aggregate` for a type of your own"
+)]
 pub trait Aggregate: Sized + Send + Sync + 'static {
     /// What one insert brings.
     type Item: Send;
@@ -69,6 +86,14 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
 
     /// Takes one more item in. Called only if [`accepts`](Self::accepts) said yes.
     fn absorb(&mut self, item: Self::Item);
+
+    /// As [`absorb`](Self::absorb), which the provided one calls, and gives back an item that it lets go of,
+    /// to be dropped when no lock is held. Worth implementing if an item's drop is slow or calls the buffer:
+    /// under the lock that is refused, with a panic or an error.
+    fn displace(&mut self, item: Self::Item) -> Option<Self::Item> {
+        self.absorb(item);
+        None
+    }
 
     /// Takes in an aggregate of the same key that began *later*. Called only if
     /// [`accepts_merge`](Self::accepts_merge) said yes; happens when

@@ -1,15 +1,21 @@
+use std::time::Duration;
+
 use super::Aggregate;
 
-/// A number that [`Sum`] can add up. Implemented for all integers and for `f32`/`f64`.
+/// What [`Sum`] can add up. Implemented for all integers, for `f32`/`f64` and for [`Duration`].
 pub trait Addend: Copy + Send + Sync + 'static {
     /// The neutral element.
     const ZERO: Self;
-    /// What [`increment`](crate::Buffer::increment) adds.
-    const ONE: Self;
 
     /// `self + other`, or `None` if the result does not fit. Floats always fit: they round, and
     /// past their range become infinite.
     fn checked_add(self, other: Self) -> Option<Self>;
+}
+
+/// An [`Addend`] that can be counted up one by one. Implemented for all integers and for `f32`/`f64`.
+pub trait Increment: Addend {
+    /// What [`increment`](crate::Buffer::increment) adds.
+    const ONE: Self;
 }
 
 /// Keeps one total. Weighs 1, however many inserts it absorbed.
@@ -51,12 +57,15 @@ macro_rules! integer_addends {
     ($($integer:ty)*) => {$(
         impl Addend for $integer {
             const ZERO: Self = 0;
-            const ONE: Self = 1;
 
             #[inline]
             fn checked_add(self, other: Self) -> Option<Self> {
                 <$integer>::checked_add(self, other)
             }
+        }
+
+        impl Increment for $integer {
+            const ONE: Self = 1;
         }
     )*};
 }
@@ -67,17 +76,29 @@ macro_rules! float_addends {
     ($($float:ty)*) => {$(
         impl Addend for $float {
             const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
 
             #[inline]
             fn checked_add(self, other: Self) -> Option<Self> {
                 Some(self + other)
             }
         }
+
+        impl Increment for $float {
+            const ONE: Self = 1.0;
+        }
     )*};
 }
 
 float_addends!(f32 f64);
+
+impl Addend for Duration {
+    const ZERO: Self = Duration::ZERO;
+
+    #[inline]
+    fn checked_add(self, other: Self) -> Option<Self> {
+        Duration::checked_add(self, other)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -89,6 +110,14 @@ mod tests {
         assert!(!Sum(i64::MIN).accepts(&-1));
         assert!(!Sum(u8::MAX).accepts_merge(&Sum(1)));
         assert!(Sum(i64::MAX).accepts(&-1));
+    }
+
+    #[test]
+    fn durations_add_up_and_refuse_what_does_not_fit() {
+        let mut time = Sum::start(Duration::from_secs(1));
+        time.absorb(Duration::from_millis(500));
+        assert_eq!(time, Sum(Duration::from_millis(1_500)));
+        assert!(!time.accepts(&Duration::MAX));
     }
 
     #[test]

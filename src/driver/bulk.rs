@@ -5,11 +5,12 @@ use std::hash::BuildHasher;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::core::{Core, Key, Partition, Spot};
-use super::sync::{MutexGuard, Ordering};
+use super::core::{Core, ShardGuard, Spot};
+use super::sync::Ordering;
 use crate::aggregate::Aggregate;
 use crate::engine::shard::{Inserted, Owned, Probe, Unabsorbed};
 use crate::error::{InsertErrorKind, InsertManyError};
+use crate::key::Key;
 
 /// How many items are gathered, at most, before they are inserted.
 const CHUNK: usize = 2048;
@@ -105,7 +106,7 @@ impl<K, I> Outcome<K, I> {
 type Refusals<K, I> = Vec<(u32, (InsertErrorKind, K, I))>;
 
 /// An item, by its place, that could not be absorbed, and the lock under which that was so.
-type Left<'a, K, V> = (u32, MutexGuard<'a, Partition<K, V>>, Unabsorbed<<V as Aggregate>::Item>);
+type Left<'a, K, V> = (u32, ShardGuard<'a, K, V>, Unabsorbed<<V as Aggregate>::Item>);
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Inserts items chunk by chunk; or one by one, where there are too few of them for their
@@ -114,6 +115,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         &self,
         items: impl Iterator<Item = (K, V::Item)>,
     ) -> Result<(), InsertManyError<K, V::Item>> {
+        if let Err(barred) = self.may_insert() {
+            let (kind, rejected) = (barred.into(), items.collect());
+            return Err(InsertManyError { kind, accepted: 0, rejected });
+        }
         let mut items = items.fuse();
         let mut chunk = Chunk::new(self.partitions(), items.size_hint().0);
         let mut outcome = Outcome { accepted: 0, kind: None, rejected: Vec::new() };
@@ -207,18 +212,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         next: &mut u32,
         slots: &mut [Slot<K, V::Item>],
     ) -> Option<Left<'_, K, V>> {
-        let mut shard = self.shard(partition);
+        let mut shard = self.shard_to_insert(partition);
         for _ in 0..Self::HOLD {
             let slot = slots.get_mut(*next as usize)?;
             let index = mem::replace(next, slot.next);
-            match shard.absorb(slot.hash, &InSlot(&mut slot.key), slot.item.take()?) {
-                Ok(Inserted::Absorbed) => {}
-                Ok(inserted) => {
-                    drop(shard);
-                    self.follow_up(inserted);
-                    return None;
+            let inserted = match shard.absorb(slot.hash, &InSlot(&mut slot.key), slot.item.take()?) {
+                Ok((inserted, displaced)) => {
+                    // Dropped with its slot, outside the lock.
+                    slot.item = displaced;
+                    inserted
                 }
                 Err(unabsorbed) => return Some((index, shard, unabsorbed)),
+            };
+            if inserted != Inserted::Absorbed {
+                drop(shard);
+                self.follow_up(inserted);
+                return None;
             }
         }
         None

@@ -128,24 +128,17 @@ mod manual {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use write_behind::{Buffer, DataBuffer, ManualClock, Sum};
+    /// use write_behind::{Buffer, ManualClock, Sum};
     /// # use std::sync::{Arc, Mutex};
     ///
-    /// struct Sink(Arc<Mutex<Vec<(String, i64)>>>);
-    /// impl DataBuffer<String, Sum<i64>> for Sink {
-    ///     type Error = std::convert::Infallible;
-    ///     fn handle_flush(&self, key: &String, total: &Sum<i64>) -> Result<(), Self::Error> {
-    ///         self.0.lock().unwrap().push((key.clone(), total.0));
-    ///         Ok(())
-    ///     }
-    /// }
-    ///
-    /// let flushed = Arc::default();
+    /// let flushed: Arc<Mutex<Vec<(String, i64)>>> = Arc::default();
+    /// let store = Arc::clone(&flushed);
+    /// let sink = move |key: &String, total: &Sum<i64>| {
+    ///     store.lock().unwrap().push((key.clone(), total.0));
+    ///     Ok::<(), String>(())
+    /// };
     /// let clock = ManualClock::new();
-    /// let buffer = Buffer::builder()
-    ///     .interval(Duration::from_secs(5))
-    ///     .start_inline(Sink(Arc::clone(&flushed)), &clock)
-    ///     .unwrap();
+    /// let buffer = Buffer::builder().interval(Duration::from_secs(5)).start_inline(sink, &clock).unwrap();
     /// buffer.add("page", 1).unwrap();
     /// buffer.add("page", 2).unwrap();
     ///

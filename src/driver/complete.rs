@@ -1,4 +1,4 @@
-//! What happens when a driver runs a batch: the callback, and what follows from its result.
+//! What happens when a worker makes an attempt: the callback, and what follows from its result.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -6,92 +6,101 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, Key};
+use super::core::{AllFlights, Core};
 use super::future::{complete, race};
-use super::giving_up::GivenUp;
 use super::life::Phase;
-use super::sink::Failed;
 use super::sync::{Ordering, unwrap_soon};
 use crate::aggregate::Aggregate;
-use crate::batch::{Content, Entry, FlushBatch};
-use crate::engine::flights::Presence;
+use crate::batch::{BatchId, Content, Entry, FlushBatch};
+use crate::dead_letter::About;
+use crate::engine::flights::{Past, Presence, Started};
+use crate::engine::retry::{self, Next};
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick::{self, Tick};
-use crate::failure::{FlushFailure, Outcome};
+use crate::failure::{Effect, FailedEntry, Failure, FailureCause, Scope};
+use crate::key::Key;
 use crate::observer::FlushEvent;
 
-/// While draining, a backoff lasts at most this long: shutdown does not wait for it, but does not
-/// hammer the storage either.
-const DRAINING_BACKOFF: Duration = Duration::from_millis(50);
+/// An attempt that a worker has to make.
+pub(crate) type Job<K, V> = Started<Arc<Content<K, V>>>;
 
 /// One attempt to flush a batch.
-pub(super) struct Attempt<'a> {
-    pub(super) sequence: u64,
-    pub(super) event: FlushEvent<'a>,
+struct Attempt<'a> {
+    sequence: u64,
+    event: FlushEvent<'a>,
     started: Duration,
 }
 
-/// Entries with the places that they had in their batch.
-type Placed<K, V> = Vec<(u32, Entry<K, V>)>;
-
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Makes one attempt to flush a dispatched batch and carries out what follows. A sink that
+    /// The next attempt that a worker has to make. `None`: it is dismissed.
+    pub(crate) fn next_job(&self) -> Option<Job<K, V>> {
+        let now = self.clock.now();
+        let (job, fresh, active) = {
+            let mut flights = self.flights.lock();
+            (flights.start_next(now, self.config.flush_timeout), flights.fresh(), flights.active())
+        };
+        // The scheduler fetches more before there is none left, and looks when all is done.
+        if self.is_time_to_fetch(fresh) || active == 0 {
+            self.doorbell.ring();
+        }
+        let job = job?;
+        // The scheduler watches the flush timeout.
+        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.config.flush_timeout)));
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        Some(job)
+    }
+
+    /// Makes one attempt to flush a batch and carries out what follows. A sink that
     /// blocks does all of it in one poll. `cancelled` ends the callback, with an unknown outcome.
     ///
     /// Dropped half-way, because a runtime shuts down, it leaves everything accounted for.
-    pub(crate) async fn run(&self, sequence: u64, cancelled: impl Future<Output = FlushFailure>) {
-        let _occupied = OnDrop(|| {
-            self.flights.lock().release_worker();
-            self.doorbell.ring();
-        });
+    pub(crate) async fn run(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
         // Callbacks are contained already; this is for a key whose `Clone` panics.
-        let _ = self.callbacks.contain(self.attempt(sequence, cancelled)).await;
+        let _ = self.callbacks.contain(self.attempt(job, cancelled)).await;
     }
 
-    /// As [`run`](Self::run), for a sink that blocks.
-    pub(crate) fn run_blocking(&self, sequence: u64) {
-        complete(self.run(sequence, pending()));
+    /// Works, for a sink that blocks, until there is nothing to do.
+    pub(crate) fn work(&self) {
+        while let Some(job) = self.next_job() {
+            complete(self.run(job, pending()));
+        }
     }
 
-    async fn attempt(&self, sequence: u64, cancelled: impl Future<Output = FlushFailure>) {
-        let started = self.clock.now();
-        let Some(batch) = self.begin(sequence, started) else { return };
+    async fn attempt(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
+        let Started { sequence, batch: content, attempt, settled_below } = job;
+        let batch = FlushBatch { content, attempt, settled_below };
         let event = self.event(&batch);
-        let attempt = Attempt { sequence, event, started };
+        let attempt = Attempt { sequence, event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
         let airborne = Airborne { core: self, attempt: Some(&attempt) };
         let result = match race(self.callbacks.flush(&batch), cancelled).await {
             Ok(result) => result,
-            Err(cancelled) => Err(Failed::Batch(Outcome::Unknown, cancelled)),
+            Err(cancelled) => Err(Scope::Batch(Failure::unknown(cancelled))),
         };
         drop(batch);
-        if airborne.land(&result) {
-            self.carry_out(&attempt, result).await;
+        if !airborne.land(&result) {
+            return;
+        }
+        match result {
+            Ok(()) => self.flushed(&attempt),
+            Err(Scope::Batch(failure)) => self.batch_failed(&attempt, failure).await,
+            Err(Scope::Entries(failed)) => self.entries_failed(&attempt, failed).await,
         }
     }
 
-    /// `None` if shutdown has taken the batch meanwhile.
-    fn begin(&self, sequence: u64, now: Duration) -> Option<FlushBatch<K, V>> {
-        let (begun, settled_below) = {
-            let mut flights = self.flights.lock();
-            (flights.begin(sequence, now, self.config.flush_timeout), flights.settled_below())
-        };
-        let (content, attempt) = begun?;
-        // The scheduler watches the flush timeout.
-        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.config.flush_timeout)));
-        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        Some(FlushBatch { content, attempt, settled_below })
-    }
-
     /// The callback is back. False if shutdown has taken the batch meanwhile.
-    fn land(&self, attempt: &Attempt<'_>, result: &Result<(), Failed>) -> bool {
+    fn land(&self, attempt: &Attempt<'_>, result: &Result<(), Scope>) -> bool {
         let took = self.clock.now().saturating_sub(attempt.started);
         match result {
             Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&attempt.event, took)),
             Err(failed) => self.tell_failed(&attempt.event, failed, took),
         }
-        let failure = result.as_ref().err().map(|failed| failed.failure().clone());
-        let landed = self.flights.lock().landed(attempt.sequence, failure);
+        // Of a batch of which some entries failed, others were applied.
+        let failed = result.as_ref().err().map(|failed| match failed {
+            Scope::Batch(failure) => (failure.effect, failure.cause.clone()),
+            Scope::Entries(_) => (Effect::Unknown, failed.cause().clone()),
+        });
+        let landed = self.flights.lock().landed(attempt.sequence, failed);
         if !landed {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -109,31 +118,28 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    fn tell_failed(&self, event: &FlushEvent<'_>, failed: &Failed, took: Duration) {
+    fn tell_failed(&self, event: &FlushEvent<'_>, failed: &Scope, took: Duration) {
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let keys = match failed {
-            Failed::Batch(..) => event.keys,
-            Failed::Keys(failures) => failures.len(),
+            Scope::Batch(_) => event.keys,
+            Scope::Entries(failed) => failed.len(),
         };
-        let failure = failed.failure();
-        self.callbacks.observe(|observer| observer.flush_failed(event, keys, failure, took));
+        let cause = failed.cause();
+        self.callbacks.observe(|observer| observer.flush_failed(event, keys, cause, took));
     }
 
-    async fn carry_out(&self, attempt: &Attempt<'_>, result: Result<(), Failed>) {
-        let given_up = match result {
-            Ok(()) => {
-                if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
-                    self.settle_flushed(attempt.sequence, (0..).zip(&content.entries));
-                }
-                Vec::new()
-            }
-            Err(Failed::Batch(outcome, failure)) => match self.batch_failed(attempt, outcome, failure) {
-                BatchFate::LivesOn => return,
-                BatchFate::Over(given_up) => given_up,
-            },
-            Err(Failed::Keys(failures)) => self.keys_failed(attempt, failures),
-        };
-        self.give_up(attempt, given_up).await;
+    /// The sink has all of it.
+    fn flushed(&self, attempt: &Attempt<'_>) {
+        if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
+            self.settle_flushed(attempt.sequence, &content.entries);
+        }
+        self.end_flight(attempt.sequence);
+    }
+
+    /// The batch is over.
+    pub(super) fn end_flight(&self, sequence: u64) {
+        let content = self.flights.lock().remove(sequence);
+        self.let_go(content);
     }
 
     /// Drops what is the user's, outside all locks and without taking the rest of the work along if
@@ -143,14 +149,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// `None` if shutdown has taken the batch meanwhile.
-    fn take_entries(&self, sequence: u64) -> Option<Placed<K, V>> {
+    pub(super) fn take_entries(&self, sequence: u64) -> Option<Vec<Entry<K, V>>> {
         let content = self.flights.lock().take_content(sequence)?;
-        Some((0..).zip(unwrap_soon(content).entries).collect())
+        Some(unwrap_soon(content).entries)
     }
 
     /// One partition's entries stand together, so each partition is locked about once.
-    fn settle_flushed<'a>(&self, sequence: u64, entries: impl Iterator<Item = (u32, &'a Entry<K, V>)>) {
-        let tickets: Vec<Ticket> = entries.map(|(index, entry)| entry.ticket(sequence, index)).collect();
+    fn settle_flushed(&self, sequence: u64, entries: &[Entry<K, V>]) {
+        let tickets: Vec<Ticket> = entries.iter().map(|entry| entry.ticket(sequence)).collect();
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
             let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
@@ -159,123 +165,138 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// The whole batch failed: the same again, halves, or the end.
-    fn batch_failed(
-        &self,
-        attempt: &Attempt<'_>,
-        outcome: Outcome,
-        failure: FlushFailure,
-    ) -> BatchFate<K, V> {
-        let again = self.config.retry.allows_another(attempt.event.attempt);
-        let splits = match outcome {
-            Outcome::NeverApplied => true,
-            Outcome::NotApplied => !self.flights.lock().is_frozen(attempt.sequence),
-            Outcome::Unknown | Outcome::Fatal => false,
-        };
-        if splits && attempt.event.keys > 1 {
-            let wait = if again { self.backoff(attempt.event.attempt) } else { Duration::ZERO };
-            self.halve(attempt, wait, &failure);
-            return BatchFate::Over(Vec::new());
-        }
-        if again && outcome != Outcome::Fatal {
-            let wait = self.backoff(attempt.event.attempt);
-            self.tell_retried(&attempt.event, wait);
-            let mut flights = self.flights.lock();
-            let until = self.end_of_backoff(wait);
-            flights.back_off(attempt.sequence, until, outcome);
-            return BatchFate::LivesOn;
-        }
-        let entries = self.take_entries(attempt.sequence).into_iter().flatten();
-        let give_up = |(index, entry)| GivenUp { index, entry, failure: failure.clone() };
-        BatchFate::Over(entries.map(give_up).collect())
+    /// What the policy says to a failure of so many keys.
+    fn next(&self, attempt: &Attempt<'_>, failure: &Failure, keys: usize, frozen: bool) -> Next {
+        let draining = self.life.phase() > Phase::Open;
+        let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining };
+        self.config.retry.next(failure, failed, self.chance())
     }
 
-    /// Nothing of the batch was applied and some key of it may be to blame: each half goes on as a
-    /// batch of its own. When attempts are spent each half still gets one, so that in the end only
-    /// the key to blame is given up.
-    fn halve(&self, attempt: &Attempt<'_>, wait: Duration, failure: &FlushFailure) {
+    /// The whole batch failed: the same again, halves, or the end.
+    async fn batch_failed(&self, attempt: &Attempt<'_>, failure: Failure) {
+        let frozen = self.flights.lock().is_frozen(attempt.sequence);
+        match self.next(attempt, &failure, attempt.event.keys, frozen) {
+            Next::Again(wait) => {
+                self.tell_retried(&attempt.event, wait);
+                let mut flights = self.flights.lock();
+                let until = self.end_of_backoff(wait, attempt.event.attempt);
+                flights.back_off(attempt.sequence, until);
+            }
+            Next::Halve(wait) => self.halve(attempt, wait, &failure.cause),
+            Next::GiveUp => {
+                let Some(entries) = self.take_entries(attempt.sequence) else { return };
+                self.give_up(entries, self.about(attempt, failure, frozen)).await;
+            }
+        }
+    }
+
+    /// Nothing of the batch was applied: each half goes on as a batch of its own.
+    fn halve(&self, attempt: &Attempt<'_>, wait: Duration, cause: &FailureCause) {
         let halves = {
             let _assembly = self.assembly.lock();
             let Some(mut first) = self.take_entries(attempt.sequence) else { return };
             let second = first.split_off(first.len() / 2);
-            [first, second].map(|half| self.go_on_as_part(attempt, half, wait, failure))
+            [first, second].map(|half| {
+                let past = Past { attempts: attempt.event.attempt, cause: cause.clone(), frozen: false };
+                self.part(attempt, half, past, |flights, part| {
+                    flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
+                })
+            })
         };
+        self.end_flight(attempt.sequence);
         halves.iter().for_each(|half| self.tell_retried(half, wait));
     }
 
-    /// These keys failed, each in its own way, and the others are done. Returns those that are not
-    /// to be tried again.
-    fn keys_failed(
-        &self,
-        attempt: &Attempt<'_>,
-        failures: Vec<(usize, Outcome, FlushFailure)>,
-    ) -> Vec<GivenUp<K, V>> {
-        let again = self.config.retry.allows_another(attempt.event.attempt);
+    /// These entries failed, each in its own way, and the others are done. Each goes on as a batch of its
+    /// own.
+    async fn entries_failed(&self, attempt: &Attempt<'_>, failed: Vec<FailedEntry>) {
         // Chance is drawn here: the schedule's lock comes before the assembly's.
-        let plan = |(index, outcome, failure)| {
-            let retries = again && outcome != Outcome::Fatal;
-            (index as u32, (retries.then(|| self.backoff(attempt.event.attempt)), failure))
+        let plan = |FailedEntry { index, failure }| {
+            let next = self.next(attempt, &failure, 1, false);
+            (index, (next, failure))
         };
-        let mut plans: BTreeMap<_, _> = failures.into_iter().map(plan).collect();
-        let (mut parts, mut given_up) = (Vec::new(), Vec::new());
-        let flushed: Placed<K, V> = {
+        let mut plans: BTreeMap<u32, (Next, Failure)> = failed.into_iter().map(plan).collect();
+        let (mut retried, mut given_up) = (Vec::new(), Vec::new());
+        let flushed = {
             let _assembly = self.assembly.lock();
-            let Some(entries) = self.take_entries(attempt.sequence) else { return given_up };
-            let (failed, flushed): (Placed<K, V>, Placed<K, V>) =
-                entries.into_iter().partition(|(index, _)| plans.contains_key(index));
-            for (index, entry) in failed {
-                match plans.remove(&index) {
-                    Some((Some(wait), failure)) => {
-                        parts.push((self.go_on_as_part(attempt, vec![(index, entry)], wait, &failure), wait));
-                    }
-                    Some((None, failure)) => given_up.push(GivenUp { index, entry, failure }),
-                    None => {}
+            let Some(entries) = self.take_entries(attempt.sequence) else { return };
+            let (failed, flushed): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|entry| plans.contains_key(&entry.index));
+            for entry in failed {
+                let Some((next, failure)) = plans.remove(&entry.index) else { continue };
+                let frozen = failure.effect == Effect::Unknown;
+                let past = Past { attempts: attempt.event.attempt, cause: failure.cause.clone(), frozen };
+                let entry = vec![entry];
+                if let Next::Again(wait) | Next::Halve(wait) = next {
+                    let event = self.part(attempt, entry, past, |flights, part| {
+                        flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
+                    });
+                    retried.push((event, wait));
+                } else {
+                    let event = self.part(attempt, entry, past, |_, _| ());
+                    given_up.push((event.batch, failure));
                 }
             }
             flushed
         };
-        self.settle_flushed(attempt.sequence, flushed.iter().map(|(index, entry)| (*index, entry)));
-        parts.iter().for_each(|(part, wait)| self.tell_retried(part, *wait));
-        given_up
+        self.settle_flushed(attempt.sequence, &flushed);
+        self.let_go(flushed);
+        self.end_flight(attempt.sequence);
+        retried.iter().for_each(|(event, wait)| self.tell_retried(event, *wait));
+        self.give_up_each(attempt, given_up).await;
     }
 
-    /// Makes a new batch of some entries of a failed one. The assembly lock is held.
-    fn go_on_as_part<'a>(
+    /// Gives up batches of one entry each.
+    async fn give_up_each(&self, attempt: &Attempt<'_>, given_up: Vec<(BatchId, Failure)>) {
+        let mut farewell =
+            Farewell { core: self, attempts: attempt.event.attempt, left: given_up.into_iter() };
+        for (batch, failure) in farewell.left.by_ref() {
+            let Some(entries) = self.take_entries(batch.sequence) else { continue };
+            let about = About { batch, ..self.about(attempt, failure, false) };
+            self.give_up(entries, about).await;
+        }
+    }
+
+    fn about(&self, attempt: &Attempt<'_>, failure: Failure, frozen: bool) -> About {
+        let may_be_applied = match failure.effect {
+            Effect::Unknown => true,
+            Effect::NotApplied => frozen,
+            Effect::NeverApplied => false,
+        };
+        let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
+        About { batch, attempts, cause: failure.cause, may_be_applied }
+    }
+
+    /// Makes a new batch of some entries of a failed one, and says what is to be done with it. The
+    /// assembly lock is held.
+    fn part<'a>(
         &self,
         attempt: &Attempt<'a>,
-        part: Placed<K, V>,
-        wait: Duration,
-        failure: &FlushFailure,
+        mut entries: Vec<Entry<K, V>>,
+        past: Past,
+        go_on: impl FnOnce(&mut AllFlights<K, V>, u64),
     ) -> FlushEvent<'a> {
-        let sequence = self.flights.lock().reserve();
-        let entries: Vec<Entry<K, V>> = (0..)
-            .zip(part)
-            .map(|(index, (old_index, entry))| {
-                let mut shard = self.shard(entry.partition as usize);
-                shard.rebook(entry.hash, (attempt.sequence, old_index), (sequence, index));
-                entry
-            })
-            .collect();
+        let sequence = self.flights.lock().reserve(1);
+        for (index, entry) in (0..).zip(&mut entries) {
+            let mut shard = self.shard(entry.partition as usize);
+            shard.rebook(entry.hash, (attempt.sequence, entry.index), (sequence, index));
+            entry.index = index;
+        }
         let id = self.batch_id(sequence);
         let inserts = entries.iter().map(Entry::count).sum();
         let (keys, reason) = (entries.len(), entries[0].reason);
         let content = Arc::new(Content { id, entries });
         let mut flights = self.flights.lock();
-        let until = self.end_of_backoff(wait);
-        flights.back_off_part(sequence, content, attempt.event.attempt, until, failure.clone());
+        flights.be_part(sequence, content, past);
+        go_on(&mut flights, sequence);
         FlushEvent { batch: id, keys, inserts, reason, ..attempt.event }
-    }
-
-    fn backoff(&self, attempts: u32) -> Duration {
-        let wait = self.config.retry.wait(attempts, self.chance());
-        if self.life.phase() == Phase::Open { wait } else { wait.min(DRAINING_BACKOFF) }
     }
 
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet
     /// hurried those that wait, it will find this one too.
-    fn end_of_backoff(&self, wait: Duration) -> Tick {
+    fn end_of_backoff(&self, wait: Duration, attempts: u32) -> Tick {
         let draining = self.life.phase() > Phase::Open;
-        let wait = if draining { wait.min(DRAINING_BACKOFF) } else { wait };
+        let wait = if draining { wait.min(retry::draining_wait(attempts)) } else { wait };
         tick::ceil(self.clock.now().saturating_add(wait))
     }
 
@@ -283,14 +304,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         self.callbacks.observe(|observer| observer.flush_retried(event, wait));
     }
-}
-
-/// What becomes of a batch that has failed as a whole.
-enum BatchFate<K, V> {
-    /// It will be sent again.
-    LivesOn,
-    /// It is split, or these keys are to be given up.
-    Over(Vec<GivenUp<K, V>>),
 }
 
 /// An attempt while the callback is at work.
@@ -302,7 +315,7 @@ struct Airborne<'a, K: Key, V: Aggregate, S: BuildHasher> {
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Airborne<'_, K, V, S> {
     /// False if shutdown has taken the batch meanwhile.
-    fn land(mut self, result: &Result<(), Failed>) -> bool {
+    fn land(mut self, result: &Result<(), Scope>) -> bool {
         self.attempt.take().is_some_and(|attempt| self.core.land(attempt, result))
     }
 }
@@ -312,17 +325,38 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Airborne<'_, K, V, S> {
 impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Airborne<'_, K, V, S> {
     fn drop(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
-        let cancelled = Err(Failed::Batch(Outcome::Unknown, FlushFailure::Cancelled));
+        let cancelled = Err(Scope::Batch(Failure::unknown(FailureCause::Cancelled)));
         if self.core.land(attempt, &cancelled) {
             let now = self.core.now_tick();
-            self.core.flights.lock().back_off(attempt.sequence, now, Outcome::Unknown);
+            self.core.flights.lock().back_off(attempt.sequence, now);
+        }
+    }
+}
+
+/// Batches that are still to be given up. Dropped before that, because a runtime shuts down, it keeps
+/// them.
+struct Farewell<'a, K: Key, V: Aggregate, S: BuildHasher> {
+    core: &'a Core<K, V, S>,
+    attempts: u32,
+    left: std::vec::IntoIter<(BatchId, Failure)>,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Farewell<'_, K, V, S> {
+    fn drop(&mut self) {
+        for (batch, failure) in self.left.by_ref() {
+            let Some(entries) = self.core.take_entries(batch.sequence) else { continue };
+            let may_be_applied = failure.effect == Effect::Unknown;
+            let about = About { batch, attempts: self.attempts, cause: failure.cause, may_be_applied };
+            self.core.keep(entries, &about, true);
         }
     }
 }
 
 /// Does something when it is dropped, also by a panic or with a future that is given up.
+#[cfg(feature = "tokio")]
 pub(super) struct OnDrop<F: FnMut()>(pub(super) F);
 
+#[cfg(feature = "tokio")]
 impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();

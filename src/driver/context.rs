@@ -1,7 +1,7 @@
-//! Knows which buffers' callbacks the current thread is inside of, so that a call that would wait
-//! for itself can be refused.
+//! Knows which buffers' callbacks the current thread is inside of, and whose locks it holds, so that a
+//! call that would wait for itself can be refused.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::sync::thread_local;
 use crate::error::{FlushWaitError, InsertErrorKind, ShutdownError};
@@ -46,6 +46,42 @@ impl From<NoWait> for InsertErrorKind {
     }
 }
 
+/// Why no call at all may be made where it was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Barred {
+    /// In a process that was forked from the one that runs the buffer.
+    Forked,
+    /// Under a lock of the same buffer.
+    UnderLock,
+}
+
+impl From<Barred> for InsertErrorKind {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::Forked => InsertErrorKind::Forked,
+            Barred::UnderLock => InsertErrorKind::WouldDeadlock,
+        }
+    }
+}
+
+impl From<Barred> for FlushWaitError {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::Forked => FlushWaitError::Forked,
+            Barred::UnderLock => FlushWaitError::WouldDeadlock,
+        }
+    }
+}
+
+impl<K, V> From<Barred> for ShutdownError<K, V> {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::Forked => ShutdownError::Forked,
+            Barred::UnderLock => ShutdownError::WouldDeadlock,
+        }
+    }
+}
+
 /// Whether the thread is inside the poll of a tokio task, where nobody must block.
 ///
 /// Tokio has no question for that, but it gives each poll of a task a budget, and none to
@@ -70,6 +106,42 @@ pub(crate) fn in_async_code() -> bool {
 
 thread_local! {
     static CALLBACKS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// The buffer of which the thread holds a partition's lock; 0 if of none.
+    static LOCKED: Cell<u64> = const { Cell::new(0) };
+    /// Those of which it holds one besides, because code under one buffer's lock has called another.
+    static LOCKED_BESIDES: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While this lives, the thread holds a lock of a buffer.
+#[derive(Debug)]
+pub(crate) struct Locked(());
+
+impl Locked {
+    #[inline]
+    pub(crate) fn by(instance: u64) -> Self {
+        let before = LOCKED.with(|locked| locked.replace(instance));
+        if before != 0 {
+            let _ = LOCKED_BESIDES.try_with(|besides| besides.borrow_mut().push(before));
+        }
+        Locked(())
+    }
+}
+
+impl Drop for Locked {
+    #[inline]
+    fn drop(&mut self) {
+        let before = LOCKED_BESIDES.try_with(|besides| besides.borrow_mut().pop()).ok().flatten();
+        LOCKED.with(|locked| locked.set(before.unwrap_or(0)));
+    }
+}
+
+/// Whether the thread holds a lock of that buffer.
+#[inline]
+pub(crate) fn is_under_lock_of(instance: u64) -> bool {
+    let innermost = LOCKED.with(Cell::get);
+    innermost == instance
+        || innermost != 0
+            && LOCKED_BESIDES.try_with(|besides| besides.borrow().contains(&instance)).unwrap_or(false)
 }
 
 /// Looks at the callbacks that the thread is inside of. `None` when the thread is at its end and has

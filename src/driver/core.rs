@@ -1,6 +1,7 @@
 //! What all drivers share: the partitions with their locks, and inserts.
 
 use std::hash::{BuildHasher, Hash};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::clock::Clock;
+use super::context::{self, Barred, Locked};
 use super::doorbell::Doorbell;
 use super::life::Life;
 use super::pool::Pool;
@@ -23,24 +25,26 @@ use crate::batch::{Content, FlushReason};
 use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
 use crate::engine::shard::{
-    Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Unabsorbed, kept,
+    Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Taken, Unabsorbed, kept,
 };
 use crate::engine::tick;
 use crate::error::InsertErrorKind;
-use crate::failure::FlushFailure;
-use crate::undelivered::Undelivered;
+use crate::failure::FailureCause;
+use crate::key::Key;
+use crate::undelivered::Leftovers;
 
 /// How long to wait before trying again what the system refused.
 const SECOND_TRY: Duration = Duration::from_millis(100);
 
-/// What keys must be able to do. Their methods run under the locks of partitions. A panic of `Hash` or
-/// `Eq` inside an insert or a read goes to its caller; a key whose `Clone` panics while it is being
-/// flushed may stay in flight for good, and others of its batch with it.
-pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {}
-
-impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
-
 pub(crate) type Partition<K, V> = Shard<K, V, WaiterRef>;
+
+/// All batches in flight.
+pub(crate) type AllFlights<K, V> = Flights<Arc<Content<K, V>>>;
+
+#[cfg(not(miri))]
+type ForkGuard = forkguard::Guard;
+#[cfg(miri)]
+type ForkGuard = forkguard::noop::Guard;
 
 type Padded<K, V> = CachePadded<Mutex<Partition<K, V>>>;
 
@@ -53,6 +57,8 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
+    /// Made by the process that runs this.
+    fork_guard: ForkGuard,
     #[cfg(any(feature = "test-util", feature = "tokio"))]
     pub(crate) driver: Driver,
     hasher: S,
@@ -62,7 +68,7 @@ pub(crate) struct Core<K, V, S> {
     /// `None`: it is not to be flushed as a whole.
     volume: Option<Volume>,
     /// Guards the stages of all batches in flight.
-    pub(crate) flights: Mutex<Flights<Arc<Content<K, V>>>>,
+    pub(crate) flights: Mutex<AllFlights<K, V>>,
     /// Guards the scheduler's own state; held while it takes a step.
     pub(crate) pulse: Mutex<Pulse<K, V>>,
     /// Held while a batch is put together or split. Whoever finds data in transit waits here.
@@ -76,12 +82,35 @@ pub(crate) struct Core<K, V, S> {
     /// Guards those who wait for flushes at this moment.
     pub(crate) waiters: Mutex<Vec<WaiterRef>>,
     /// Guards what shutdown hands back and nobody has fetched yet.
-    pub(crate) undelivered: Mutex<Vec<Undelivered<K, V>>>,
+    pub(crate) left: Mutex<Leftovers<K, V>>,
     pub(crate) counters: Counters,
     /// No handle is left that could be told anything. Relaxed: set before the doorbell's lock.
     pub(crate) orphaned: AtomicBool,
     pub(crate) hibernating: AtomicBool,
     pub(crate) workers: AtomicUsize,
+}
+
+/// A locked partition.
+pub(crate) struct ShardGuard<'a, K, V> {
+    /// Released first.
+    shard: MutexGuard<'a, Partition<K, V>>,
+    _locked: Option<Locked>,
+}
+
+impl<K, V> Deref for ShardGuard<'_, K, V> {
+    type Target = Partition<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &Partition<K, V> {
+        &self.shard
+    }
+}
+
+impl<K, V> DerefMut for ShardGuard<'_, K, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Partition<K, V> {
+        &mut self.shard
+    }
 }
 
 /// Statistics that belong to no partition. All relaxed: nothing is ordered by them.
@@ -145,7 +174,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             room: Room::new(),
             life: Life::new(),
             waiters: Mutex::new(Vec::new()),
-            undelivered: Mutex::new(Vec::new()),
+            left: Mutex::new(Leftovers::default()),
             counters: Counters::default(),
             orphaned: AtomicBool::new(false),
             hibernating: AtomicBool::new(false),
@@ -153,6 +182,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             config,
             clock,
             instance,
+            fork_guard: ForkGuard::default(),
             #[cfg(any(feature = "test-util", feature = "tokio"))]
             driver: Driver::Threads,
             hasher,
@@ -168,8 +198,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         Spot { partition: partition as usize, hash: kept(hash) }
     }
 
-    pub(crate) fn shards(&self) -> impl Iterator<Item = &Mutex<Partition<K, V>>> {
-        self.shards.iter().map(|shard| &**shard)
+    /// Whether dropping what an aggregate lets go of may run code of the user, which may call this.
+    const DROPS: bool = std::mem::needs_drop::<V>() || std::mem::needs_drop::<V::Item>();
+
+    /// Each partition in turn.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardGuard<'_, K, V>> {
+        (0..self.partitions()).map(|partition| self.shard(partition))
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -177,8 +211,50 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     #[inline]
-    pub(crate) fn shard(&self, partition: usize) -> MutexGuard<'_, Partition<K, V>> {
-        self.shards[partition].lock()
+    pub(crate) fn shard(&self, partition: usize) -> ShardGuard<'_, K, V> {
+        ShardGuard { shard: self.shards[partition].lock(), _locked: Some(Locked::by(self.instance)) }
+    }
+
+    /// As [`shard`](Self::shard), for an insert: notes that the lock is held only if code of the user can
+    /// come to know.
+    #[inline]
+    pub(super) fn shard_to_insert(&self, partition: usize) -> ShardGuard<'_, K, V> {
+        let shard = self.shards[partition].lock();
+        ShardGuard { shard, _locked: Self::DROPS.then(|| Locked::by(self.instance)) }
+    }
+
+    /// Whether an insert may be made here.
+    #[inline]
+    pub(crate) fn may_insert(&self) -> Result<(), Barred> {
+        if self.is_fork() {
+            Err(Barred::Forked)
+        } else if Self::DROPS && context::is_under_lock_of(self.instance) {
+            Err(Barred::UnderLock)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether any call may be made here.
+    pub(crate) fn may_call(&self) -> Result<(), Barred> {
+        self.may_insert()?;
+        if context::is_under_lock_of(self.instance) { Err(Barred::UnderLock) } else { Ok(()) }
+    }
+
+    /// For calls that have no error to return.
+    pub(crate) fn must_call(&self) {
+        let name = &self.config.name;
+        match self.may_call() {
+            Ok(()) => {}
+            Err(Barred::Forked) => panic!(
+                "the buffer `{name}` belongs to the process that this one was forked from: start another one here"
+            ),
+            Err(Barred::UnderLock) => {
+                panic!(
+                    "the buffer `{name}` was called by code that runs under a lock of it, such as an item's drop"
+                )
+            }
+        }
     }
 
     /// Inserts by the overflow policy, or says why not and gives back what it was given.
@@ -192,10 +268,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         probe: P,
         item: V::Item,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        let mut shard = self.shard(spot.partition);
+        let mut shard = self.shard_to_insert(spot.partition);
         match shard.absorb(spot.hash, &probe, item) {
-            Ok(Inserted::Absorbed) => Ok(()),
-            Ok(inserted) => {
+            // What is displaced is dropped after the lock is released.
+            Ok((Inserted::Absorbed, _displaced)) => {
+                drop(shard);
+                Ok(())
+            }
+            Ok((inserted, _displaced)) => {
                 drop(shard);
                 self.follow_up(inserted);
                 Ok(())
@@ -208,11 +288,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(super) fn insert_unabsorbed<'a, P: Probe<K>>(
         &'a self,
         spot: Spot,
-        mut shard: MutexGuard<'a, Partition<K, V>>,
+        mut shard: ShardGuard<'a, K, V>,
         probe: P,
         unabsorbed: Unabsorbed<V::Item>,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         let result = shard.insert_unabsorbed(spot.hash, probe, unabsorbed, self);
+        let result = result.map(|inserted| (inserted, None));
         match self.insert_with_room(spot, shard, result) {
             Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
             settled => settled,
@@ -226,7 +307,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         probe: P,
         item: V::Item,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        let mut shard = self.shard(spot.partition);
+        let mut shard = self.shard_to_insert(spot.partition);
         let result = shard.insert(spot.hash, probe, item, self);
         self.insert_with_room(spot, shard, result)
     }
@@ -235,11 +316,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn insert_with_room<'a, P: Probe<K>>(
         &'a self,
         spot: Spot,
-        shard: MutexGuard<'a, Partition<K, V>>,
-        result: Result<Inserted, Refused<P, V::Item>>,
+        shard: ShardGuard<'a, K, V>,
+        result: Result<Taken<V::Item>, Refused<P, V::Item>>,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         match result {
-            Ok(inserted) => {
+            Ok((inserted, _displaced)) => {
                 drop(shard);
                 self.follow_up(inserted);
                 Ok(())
@@ -260,7 +341,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn insert_with_more_room<'a, P: Probe<K>>(
         &'a self,
         spot: Spot,
-        mut shard: MutexGuard<'a, Partition<K, V>>,
+        mut shard: ShardGuard<'a, K, V>,
         mut refused: Refused<P, V::Item>,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         let mut recalled = false;
@@ -272,7 +353,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     drop(shard);
                     self.recall_room();
                     recalled = true;
-                    shard = self.shard(spot.partition);
+                    shard = self.shard_to_insert(spot.partition);
                 }
                 Err(kind) => {
                     self.recall_admissions(&mut shard);
@@ -280,7 +361,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 }
             }
             match shard.insert(spot.hash, probe, item, self) {
-                Ok(inserted) => {
+                Ok((inserted, _displaced)) => {
                     let tight = self.pool.is_tight();
                     let surplus = if tight { self.recall_from(&mut shard) } else { Need::default() };
                     drop(shard);
@@ -313,12 +394,24 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if !self.pool.could_hold(need) {
             return Err(InsertErrorKind::TooHeavy);
         }
+        // What is owed is drawn too, so that the bound is overdrawn by one insert at most.
+        let need = Need { weight: need.weight.saturating_add(shard.owed_weight()), ..need };
         match self.pool.draw(need) {
             Some(room) => shard.grant(room),
             None if recalled && self.pool.is_tight() => return Err(InsertErrorKind::Full),
             None => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Draws room for so many keys, or more.
+    pub(super) fn draw_keys(&self, keys: u64) -> Option<u64> {
+        let need = Need { keys, weight: 0 };
+        let room = self.pool.draw(need).or_else(|| {
+            self.recall_room();
+            self.pool.draw(need)
+        });
+        room.map(|room| room.keys)
     }
 
     /// Makes everything due if there are enough inserts in the whole buffer.
@@ -354,8 +447,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 return;
             }
             self.pool.tighten();
-            for shard in self.shards() {
-                self.recall_from(&mut shard.lock());
+            for mut shard in self.shards() {
+                self.recall_from(&mut shard);
             }
         }
         self.room.wake_all();
@@ -421,7 +514,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn follow_settlement(
         &self,
         settlement: Settlement<K, WaiterRef>,
-        failure: Option<&FlushFailure>,
+        failure: Option<&FailureCause>,
     ) {
         self.give_room(settlement.freed);
         if settlement.due {
@@ -452,6 +545,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Host<K, V> for Core<K, V, S> {
 }
 
 impl<K, V, S> Core<K, V, S> {
+    /// Whether this process was forked from the one that runs the buffer.
+    #[inline]
+    pub(crate) fn is_fork(&self) -> bool {
+        self.fork_guard.clone().detected_fork()
+    }
+
     pub(crate) fn now_tick(&self) -> tick::Tick {
         tick::floor(self.clock.now())
     }

@@ -3,139 +3,303 @@
 use std::hash::BuildHasher;
 use std::slice;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use super::complete::Attempt;
-use super::core::{Core, Key};
+use super::core::Core;
+use super::life::Phase;
+use super::sync::unwrap_soon;
 use crate::aggregate::Aggregate;
-use crate::batch::{Entry, FlushReason};
-use crate::data_buffer::{FailedFlush, Rescued, Verdict};
-use crate::engine::shard::{Settled, Settlement, Ticket};
-use crate::failure::FlushFailure;
-use crate::undelivered::{Undelivered, UndeliveredState};
-
-/// A key that is not to be tried again, with its place in the batch.
-pub(super) struct GivenUp<K, V> {
-    pub(super) index: u32,
-    pub(super) entry: Entry<K, V>,
-    pub(super) failure: FlushFailure,
-}
+use crate::batch::{Content, Entry};
+use crate::dead_letter::{About, DeadLetter, Rescued, Verdict};
+use crate::engine::flights::{Past, Presence};
+use crate::engine::shard::{Need, Settled, Settlement, Ticket};
+use crate::engine::tick;
+use crate::failure::FailureCause;
+use crate::key::Key;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Hands each key to `handle_error`; after that the batch is over.
-    pub(super) async fn give_up(&self, attempt: &Attempt<'_>, given_up: Vec<GivenUp<K, V>>) {
-        let mut farewell = Farewell { core: self, attempt, left: given_up.into_iter() };
-        for given_up in farewell.left.by_ref() {
-            self.hand_over(attempt, given_up).await;
+    /// Hands all entries of a batch to `handle_error`, and does what it says.
+    pub(super) async fn give_up(&self, entries: Vec<Entry<K, V>>, about: About) {
+        let mut parting = Parting {
+            core: self,
+            about,
+            left: entries.into_iter(),
+            back: Vec::new(),
+            kept: Vec::new(),
+            whole: true,
+            over: false,
+        };
+        while let Some(entry) = parting.left.next() {
+            let fate = self.hand_over(&mut parting, entry).await;
+            parting.note(fate);
         }
+        parting.end();
     }
 
-    async fn hand_over(&self, attempt: &Attempt<'_>, given_up: GivenUp<K, V>) {
-        let GivenUp { index, entry, failure } = given_up;
-        let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
+    async fn hand_over(&self, parting: &mut Parting<'_, K, V, S>, entry: Entry<K, V>) -> Fate<K, V> {
+        let About { batch, attempts, cause, .. } = &parting.about;
         let (name, count) = (&self.config.name, entry.count);
-        self.callbacks.observe(|observer| observer.gave_up(name, count, attempts, &failure));
+        self.callbacks.observe(|observer| observer.gave_up(name, count, *attempts, cause));
+        let ticket = entry.ticket(batch.sequence);
         let rescued = Rescued::default();
-        let ticket = entry.ticket(attempt.sequence, index);
-        let origin = Origin { ticket, reason: entry.reason, failure: failure.clone() };
-        let failed = FailedFlush::new(entry, batch, attempts, failure, Arc::clone(&rescued));
-        let mut handed = Handed { core: self, attempt, origin: Some(origin), rescued, verdict: None };
-        handed.verdict = self.callbacks.handle_error(failed).await;
+        let letter = DeadLetter::new(entry, parting.about.clone(), Arc::clone(&rescued));
+        let handed = Handed { parting, ticket, rescued, answered: false };
+        let verdict = self.callbacks.handle_error(letter).await;
+        handed.answer(verdict)
     }
 
-    /// Returns the table's own copy of the key.
-    fn settle_failed(&self, ticket: &Ticket, how: Settled, failure: &FlushFailure) -> Option<K> {
+    /// Ends a flight.
+    fn settle_given_up(&self, ticket: &Ticket, how: Settled, cause: &FailureCause) {
         let mut settlement = Settlement::default();
         self.shard(ticket.partition as usize).settle(slice::from_ref(ticket), how, &mut settlement);
-        let key = settlement.keys.pop();
-        self.follow_settlement(settlement, Some(failure));
-        key
+        self.follow_settlement(settlement, Some(cause));
     }
 
-    fn requeue(&self, attempt: &Attempt<'_>, origin: Origin, data: V) {
-        let Origin { ticket, reason, failure } = origin;
-        let now = self.clock.now();
-        let mut shard = self.shard(ticket.partition as usize);
-        if shard.is_open() {
+    /// Puts entries of a batch back before newer data of their keys; `failure` is told to those who waited for
+    /// them. Returns those that cannot be put back any more, because the buffer is closed.
+    fn put_back(
+        &self,
+        entries: Vec<Entry<K, V>>,
+        batch: u64,
+        failure: Option<&FailureCause>,
+    ) -> Vec<Entry<K, V>> {
+        let mut stay = Vec::new();
+        for entry in entries {
+            let now = self.clock.now();
+            let ticket = entry.ticket(batch);
+            let mut shard = self.shard(ticket.partition as usize);
+            if !shard.is_open() {
+                drop(shard);
+                stay.push(entry);
+                continue;
+            }
             // Merging is the user's code and may panic; the other keys of the batch must not suffer.
             let mut settlement = Settlement::default();
-            let _ = self.callbacks.call(|| {
-                shard.requeue(&ticket, data, now, self, &mut settlement);
-            });
+            let Entry { key, data, .. } = entry;
+            let _ = self.callbacks.call(|| shard.requeue(&ticket, data, now, self, &mut settlement));
             drop(shard);
-            self.follow_settlement(settlement, Some(&failure));
-            return;
+            self.let_go(key);
+            self.follow_settlement(settlement, failure);
         }
-        drop(shard);
-        if let Some(key) = self.settle_failed(&ticket, Settled::Kept, &failure) {
-            let Ticket { partition, hash, count, weight, .. } = ticket;
-            self.keep(attempt, Entry { key, data, count, weight, reason, hash, partition }, failure);
-        }
+        stay
     }
 
-    /// Keeps for `shutdown` what `handle_error` did not deal with.
-    fn keep(&self, attempt: &Attempt<'_>, entry: Entry<K, V>, failure: FlushFailure) {
-        let inserts = entry.count;
-        let state = UndeliveredState::Unhandled { attempts: attempt.event.attempt, failure };
-        self.undelivered.lock().push(Undelivered::own(entry, Some(attempt.event.batch), state));
-        self.callbacks.observe(|observer| observer.undelivered(&self.config.name, 1, inserts));
-    }
-}
-
-/// The keys that are still to be handed over. Dropped before that, because a runtime shuts down, it
-/// keeps them.
-struct Farewell<'a, K: Key, V: Aggregate, S: BuildHasher> {
-    core: &'a Core<K, V, S>,
-    attempt: &'a Attempt<'a>,
-    left: std::vec::IntoIter<GivenUp<K, V>>,
-}
-
-impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Farewell<'_, K, V, S> {
-    fn drop(&mut self) {
-        let (core, attempt) = (self.core, self.attempt);
-        for GivenUp { index, entry, failure } in self.left.by_ref() {
-            core.settle_failed(&entry.ticket(attempt.sequence, index), Settled::Kept, &failure);
-            core.keep(attempt, entry, failure);
-        }
-        let content = core.flights.lock().remove(attempt.sequence);
-        core.let_go(content);
-    }
-}
-
-/// Where a key comes from that `handle_error` has.
-struct Origin {
-    ticket: Ticket,
-    reason: FlushReason,
-    failure: FlushFailure,
-}
-
-/// A key in the hands of `handle_error`. Settled when this is dropped: as the verdict says, or, if
-/// there is none because it panicked or its runtime shut down, by whether it had taken the data out.
-struct Handed<'a, K: Key, V: Aggregate, S: BuildHasher> {
-    core: &'a Core<K, V, S>,
-    attempt: &'a Attempt<'a>,
-    /// Taken when it is settled.
-    origin: Option<Origin>,
-    rescued: Rescued<K, V>,
-    verdict: Option<Verdict<V>>,
-}
-
-impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Handed<'_, K, V, S> {
-    fn drop(&mut self) {
-        let Some(origin) = self.origin.take() else { return };
-        let (core, Origin { ticket, failure, .. }) = (self.core, &origin);
-        let rescued = self.rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (self.verdict.take(), rescued) {
-            (None, Some(entry)) => {
-                core.settle_failed(ticket, Settled::Kept, failure);
-                core.keep(self.attempt, entry, origin.failure);
+    /// Sends the batch again as it is, an interval and jitter from now. Returns it if it is not to be sent any
+    /// more, because the buffer is shutting down.
+    fn send_again(&self, entries: Vec<Entry<K, V>>, about: &About) -> Option<Vec<Entry<K, V>>> {
+        let sequence = about.batch.sequence;
+        let jitter = self.config.jitter.mul_f64(self.chance());
+        let mut settlement = Settlement::default();
+        let until = {
+            // Nothing is put aside meanwhile.
+            let _assembly = self.assembly.lock();
+            if self.life.phase() > Phase::Open {
+                return Some(entries);
             }
-            (verdict, left) => {
-                match verdict {
-                    Some(Verdict::Requeue(data)) => core.requeue(self.attempt, origin, data),
-                    Some(Verdict::Done) | None => drop(core.settle_failed(ticket, Settled::GaveUp, failure)),
+            for entry in &entries {
+                self.shard(entry.partition as usize).fly_on(&entry.ticket(sequence), &mut settlement);
+            }
+            let mut flights = self.flights.lock();
+            // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
+            let hurried = self.life.phase() > Phase::Open;
+            let wait = if hurried { Duration::ZERO } else { self.config.interval + jitter };
+            let until = tick::ceil(self.clock.now().saturating_add(wait));
+            flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
+            until
+        };
+        self.follow_settlement(settlement, Some(&about.cause));
+        self.doorbell.wake_by(until);
+        None
+    }
+
+    /// Keeps entries of a batch as undelivered; ends the flight if there are none.
+    pub(super) fn keep(&self, mut entries: Vec<Entry<K, V>>, about: &About, whole: bool) {
+        let sequence = about.batch.sequence;
+        if entries.is_empty() {
+            return self.end_flight(sequence);
+        }
+        let (keys, inserts) = (entries.len(), entries.iter().map(Entry::count).sum());
+        let mut settlement = Settlement::default();
+        {
+            // Nothing is put aside between the end of a flight and the batch's new stage.
+            let _assembly = self.assembly.lock();
+            for (index, entry) in (0..).zip(&mut entries) {
+                let ticket = entry.ticket(sequence);
+                let mut shard = self.shard(ticket.partition as usize);
+                settlement.counts_as_key = false;
+                shard.settle(slice::from_ref(&ticket), Settled::Kept, &mut settlement);
+                (entry.index, entry.counts_as_key) = (index, settlement.counts_as_key);
+            }
+            let content = Arc::new(Content { id: about.batch, entries });
+            self.flights.lock().keep(sequence, content, about.may_be_applied, whole);
+        }
+        self.follow_settlement(settlement, Some(&about.cause));
+        self.callbacks.observe(|observer| observer.undelivered(&self.config.name, keys, inserts));
+    }
+
+    /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.
+    pub(crate) fn retry_undelivered(&self) -> usize {
+        let offerable = self.flights.lock().offerable();
+        let offered = offerable.into_iter().map(|sequence| self.offer(sequence)).sum();
+        self.doorbell.ring();
+        offered
+    }
+
+    /// Offers a batch that is kept, unless one of its keys has newer data in flight, or there is no room for
+    /// keys that do not count as such.
+    fn offer(&self, sequence: u64) -> usize {
+        let mut settlement = Settlement::default();
+        let surplus;
+        let (content, past) = {
+            // Nothing else takes off or is put aside meanwhile.
+            let _assembly = self.assembly.lock();
+            let Presence::Here(content) = self.flights.lock().content(sequence) else { return 0 };
+            let busy = |entry: &Entry<K, V>| self.shard(entry.partition as usize).is_flying(entry);
+            if self.life.phase() > Phase::Open || content.entries.iter().any(busy) {
+                return 0;
+            }
+            let places = content.entries.iter().filter(|entry| !entry.counts_as_key).count() as u64;
+            drop(content);
+            let Some(room) = self.draw_keys(places) else { return 0 };
+            surplus = room - places;
+            let Some((content, past)) = self.flights.lock().take_back(sequence) else { return 0 };
+            for entry in &content.entries {
+                let mut shard = self.shard(entry.partition as usize);
+                if !entry.counts_as_key {
+                    shard.grant(Need { keys: 1, weight: 0 });
                 }
-                core.let_go(left);
+                shard.take_off_again(entry, sequence, &mut settlement);
             }
+            if past.frozen {
+                self.flights.lock().offer(sequence, Arc::clone(&content));
+            }
+            (content, past)
+        };
+        let keys = content.entries.len();
+        settlement.freed.keys += surplus;
+        self.give_room(settlement.freed);
+        if !past.frozen {
+            let Past { attempts, cause, .. } = past;
+            let Content { id: batch, entries } = unwrap_soon(content);
+            let about = About { batch, attempts, cause, may_be_applied: false };
+            // No attempt has been made, so there is nothing to tell.
+            let stay = self.put_back(entries, sequence, None);
+            self.keep(stay, &about, true);
+        }
+        keys
+    }
+}
+
+/// What was decided about a key.
+enum Fate<K, V> {
+    Back(Entry<K, V>),
+    Kept(Entry<K, V>),
+    /// Its flight has been ended.
+    Gone,
+}
+
+/// The keys of a batch that is given up. Dropped before its end, because a runtime shuts down, it keeps
+/// what has not been dealt with.
+struct Parting<'a, K: Key, V: Aggregate, S: BuildHasher> {
+    core: &'a Core<K, V, S>,
+    about: About,
+    left: std::vec::IntoIter<Entry<K, V>>,
+    /// To be put back.
+    back: Vec<Entry<K, V>>,
+    /// To be kept.
+    kept: Vec<Entry<K, V>>,
+    /// Nothing of the batch is gone.
+    whole: bool,
+    over: bool,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Parting<'_, K, V, S> {
+    fn note(&mut self, fate: Fate<K, V>) {
+        match fate {
+            Fate::Back(entry) => self.back.push(entry),
+            Fate::Kept(entry) => self.kept.push(entry),
+            Fate::Gone => self.whole = false,
+        }
+    }
+
+    /// All keys have been handed over.
+    fn end(mut self) {
+        self.over = true;
+        let (core, about, whole) = (self.core, &self.about, self.whole);
+        let (back, mut kept) = (std::mem::take(&mut self.back), std::mem::take(&mut self.kept));
+        if !about.may_be_applied {
+            kept.extend(core.put_back(back, about.batch.sequence, Some(&about.cause)));
+        } else if whole && kept.is_empty() {
+            // An id stands for all of its content: it is sent again whole or not at all.
+            let Some(back) = core.send_again(back, about) else { return };
+            kept = back;
+        } else {
+            kept.extend(back);
+            kept.sort_unstable_by_key(|entry| entry.index);
+        }
+        core.keep(kept, about, whole);
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Parting<'_, K, V, S> {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut kept = std::mem::take(&mut self.kept);
+            kept.append(&mut self.back);
+            kept.extend(self.left.by_ref());
+            kept.sort_unstable_by_key(|entry| entry.index);
+            self.core.keep(kept, &self.about, self.whole);
+        }
+    }
+}
+
+/// A key in the hands of `handle_error`.
+struct Handed<'b, 'a, K: Key, V: Aggregate, S: BuildHasher> {
+    parting: &'b mut Parting<'a, K, V, S>,
+    ticket: Ticket,
+    rescued: Rescued<K, V>,
+    answered: bool,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
+    /// `None` if it panicked: then what counts is whether it had taken the data out.
+    fn answer(mut self, verdict: Option<Verdict<K, V>>) -> Fate<K, V> {
+        self.answered = true;
+        let requeues = matches!(verdict, Some(Verdict::Requeue(_)));
+        let forgets = matches!(verdict, Some(Verdict::Forget));
+        // What is in the verdict goes where the rest is to be found.
+        self.parting.core.let_go(verdict);
+        match self.rescue() {
+            Some(entry) if forgets => {
+                let fate = self.gone();
+                self.parting.core.let_go(entry);
+                fate
+            }
+            Some(entry) if requeues => Fate::Back(entry),
+            Some(entry) => Fate::Kept(entry),
+            None => self.gone(),
+        }
+    }
+
+    fn gone(&self) -> Fate<K, V> {
+        self.parting.core.settle_given_up(&self.ticket, Settled::GaveUp, &self.parting.about.cause);
+        Fate::Gone
+    }
+
+    fn rescue(&self) -> Option<Entry<K, V>> {
+        self.rescued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Dropped without an answer, because the runtime shuts down.
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Handed<'_, '_, K, V, S> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let fate = match self.rescue() {
+                Some(entry) => Fate::Kept(entry),
+                None => self.gone(),
+            };
+            self.parting.note(fate);
         }
     }
 }

@@ -8,26 +8,33 @@ use std::time::Duration;
 
 use super::clock::{Clock, Listener};
 use super::context;
-use super::core::{Core, Driver, Key};
+use super::core::{Core, Driver};
 use super::doorbell::Doorbell;
+use super::future::complete;
+use super::life::Phase;
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
+use crate::key::Key;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Does all that is due. Says whether a callback was called.
-    fn pump(&self) -> bool {
+    pub(super) fn pump(&self) -> bool {
         let mut worked = false;
-        if context::in_any_callback() {
+        if context::in_any_callback() || self.life.phase() == Phase::Retired {
             return worked;
         }
         loop {
             let step = self.step();
             self.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
-            if step.jobs.is_empty() {
+            if step.closed {
+                complete(self.retire());
+                return true;
+            }
+            if step.workers == 0 {
                 return worked;
             }
             worked = true;
-            step.jobs.into_iter().for_each(|sequence| self.run_blocking(sequence));
+            (0..step.workers).for_each(|_| self.work());
         }
     }
 

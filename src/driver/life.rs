@@ -14,6 +14,8 @@ pub(crate) enum Phase {
     Draining,
     /// Nothing is in here any more, or what is left has been put aside as undelivered.
     Closed,
+    /// All callbacks are back, and the sink is gone.
+    Retired,
 }
 
 #[derive(Debug)]
@@ -65,15 +67,15 @@ impl Life {
         self.state.notify();
     }
 
-    /// Waits until the buffer is closed, or until `deadline`.
-    pub(crate) fn wait_closed(&self, clock: &Clock, deadline: Duration) {
-        self.state.wait(clock, Some(deadline), State::closed);
+    /// Waits until the buffer is retired, or until `deadline`.
+    pub(crate) fn wait_retired(&self, clock: &Clock, deadline: Duration) {
+        self.state.wait(clock, Some(deadline), State::retired);
     }
 
-    /// As [`wait_closed`](Self::wait_closed), for a task.
+    /// As [`wait_retired`](Self::wait_retired), for a task.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn wait_closed_async(&self, clock: &Clock, deadline: Duration) {
-        self.state.wait_async(clock, Some(deadline), State::closed).await;
+    pub(crate) async fn wait_retired_async(&self, clock: &Clock, deadline: Duration) {
+        self.state.wait_async(clock, Some(deadline), State::retired).await;
     }
 
     /// Waits while another caller closes the partitions, which takes no time to speak of.
@@ -88,7 +90,7 @@ impl Life {
 }
 
 impl State {
-    fn closed(&mut self) -> Option<()> {
-        (self.phase == Phase::Closed).then_some(())
+    fn retired(&mut self) -> Option<()> {
+        (self.phase == Phase::Retired).then_some(())
     }
 }

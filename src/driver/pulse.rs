@@ -11,8 +11,6 @@ pub(crate) struct Pulse<K, V> {
     pub(super) surveyed: usize,
     /// The partition that the next batch starts with.
     pub(super) cursor: usize,
-    /// Whether a retry goes before a new batch next time, so that neither starves the other.
-    pub(super) retry_first: bool,
     /// Since when there has been nothing to do.
     pub(super) idle_since: Option<Duration>,
     /// Where a batch is put together; kept for its memory.
@@ -22,6 +20,6 @@ pub(crate) struct Pulse<K, V> {
 
 impl<K, V> Pulse<K, V> {
     pub(crate) fn new(random: SmallRng) -> Self {
-        Pulse { surveyed: 0, cursor: 0, retry_first: true, idle_since: None, taken: Vec::new(), random }
+        Pulse { surveyed: 0, cursor: 0, idle_since: None, taken: Vec::new(), random }
     }
 }

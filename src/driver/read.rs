@@ -2,15 +2,16 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
-use super::core::{Core, Key, Partition};
-use super::sync::{Mutex, Ordering, yield_now};
+use super::core::{Core, ShardGuard};
+use super::sync::{Ordering, yield_now};
 use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, FlushReason};
 use crate::engine::flights::Presence;
 use crate::engine::shard::InFlight;
+use crate::key::Key;
 use crate::stats::Stats;
 
 /// A key's data as it was at one instant.
@@ -70,26 +71,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    pub(crate) fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<V> {
+    pub(crate) fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
         let spot = self.spot(key);
         let mut shard = self.shard(spot.partition);
         let removed = shard.remove(spot.hash, |other| key.equivalent(other));
         self.release_from(&mut shard);
         drop(shard);
-        let (data, settlement) = removed?;
+        let Some((data, settlement)) = removed else { return Vec::new() };
         self.follow_settlement(settlement, None);
-        Some(data)
+        data
     }
 
     /// Every key that holds data; each partition at its own instant.
     pub(crate) fn keys(&self) -> Vec<K> {
         let mut keys = Vec::new();
-        for shard in self.shards() {
+        for partition in 0..self.partitions() {
             let mut from = Some(0);
             while let Some(start) = from {
-                from = shard.lock().some_keys(start, Self::HOLD, &mut keys);
+                from = self.shard(partition).some_keys(start, Self::HOLD, &mut keys);
             }
-            shard.lock().flying_keys(&mut keys);
+            self.shard(partition).flying_keys(&mut keys);
         }
         keys
     }
@@ -110,22 +111,31 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Makes everything due that is there at this moment.
     pub(crate) fn request_all(&self, reason: FlushReason, waiter: Option<&WaiterRef>) {
-        let watch_flying = |shard: &Mutex<Partition<K, V>>| {
+        self.request_all_while(reason, waiter, || true);
+    }
+
+    /// As [`request_all`](Self::request_all), as long as `go_on`.
+    pub(super) fn request_all_while(
+        &self,
+        reason: FlushReason,
+        waiter: Option<&WaiterRef>,
+        go_on: impl Fn() -> bool,
+    ) {
+        let watch_flying = |mut shard: ShardGuard<'_, K, V>| {
             if let Some(waiter) = waiter {
-                let mut shard = shard.lock();
                 waiter.expect(shard.watch_flying(waiter));
             }
         };
-        for shard in self.shards() {
-            watch_flying(shard);
+        for partition in (0..self.partitions()).take_while(|_| go_on()) {
+            watch_flying(self.shard(partition));
             if reason == FlushReason::Volume {
-                let mut shard = shard.lock();
+                let mut shard = self.shard(partition);
                 shard.count_afresh();
                 self.release_from(&mut shard);
             }
             let mut from = Some(0);
             while let Some(start) = from {
-                let mut shard = shard.lock();
+                let mut shard = self.shard(partition);
                 let (request, next) = shard.request_some(start, Self::HOLD, reason, waiter);
                 if let Some(waiter) = waiter {
                     waiter.expect(request.outstanding);
@@ -133,7 +143,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 from = next;
             }
             // What has been taken meanwhile was no longer there to be met.
-            watch_flying(shard);
+            watch_flying(self.shard(partition));
         }
         self.doorbell.ring();
     }
@@ -145,7 +155,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.shards().for_each(|shard| shard.lock().add_to(&mut stats));
+        self.shards().for_each(|shard| shard.add_to(&mut stats));
         let counters = &self.counters;
         stats.rejected = counters.rejected.load(Ordering::Relaxed);
         stats.shed = counters.shed.load(Ordering::Relaxed);

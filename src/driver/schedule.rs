@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::core::{Core, Key};
+use super::core::Core;
 use super::life::Phase;
 use super::pulse::Pulse;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, Content};
-use crate::engine::shard::Need;
+use crate::engine::shard::{Need, Numbering};
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
+use crate::key::Key;
 
 /// What a step asks its driver to do.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
-    /// Batches to hand to the workers.
-    pub(crate) jobs: Vec<u64>,
+    /// How many workers are to begin.
+    pub(crate) workers: usize,
     /// Batches whose callbacks have been running for longer than `flush_timeout`.
     pub(crate) overdue: Vec<u64>,
     /// When to take the next step; `None`: only when the bell rings.
@@ -51,27 +52,27 @@ struct Survey {
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Does all that is due now, and hands out work while fewer than `flush_threads` batches wait
-    /// for a worker and as many are being worked on.
+    /// Does all that is due now, and sees to it that workers have something to do.
     pub(crate) fn step(&self) -> Step {
         let mut pulse = self.pulse.lock();
         let now = self.clock.now();
         let phase = self.life.phase();
-        if phase == Phase::Closed {
+        if phase >= Phase::Closed {
             return Step { closed: true, ..Step::default() };
         }
         let overdue = self.flights.lock().expire(now);
         let survey = self.survey(&mut pulse, tick::floor(now));
-        let jobs = self.dispatch(&mut pulse, survey.due);
-        let idle = survey.empty && self.flights.lock().is_empty();
-        let mut step = Step { jobs, next: survey.next, ..Step::default() };
+        self.fetch(&mut pulse, survey.due);
+        let idle = survey.empty && self.flights.lock().is_idle();
+        let drained_at = self.life.deadline().filter(|_| phase == Phase::Draining);
+        let closed = phase == Phase::Draining && (idle || drained_at.is_some_and(|deadline| deadline <= now));
+        let mut step = Step { closed, next: survey.next, ..Step::default() };
+        if !closed {
+            // Whoever is engaged has to be told so, and after the last step nobody is.
+            step.workers = self.flights.lock().engage(self.config.flush_threads);
+        }
         let hibernate_at = self.rest(&mut pulse, idle, now, &mut step);
         let next_flight = self.flights.lock().next_tick();
-        let mut drained_at = None;
-        if phase == Phase::Draining {
-            drained_at = self.life.deadline();
-            step.closed = idle || drained_at.is_some_and(|deadline| deadline <= now);
-        }
         step.next =
             [step.next, next_flight, hibernate_at, drained_at.map(tick::ceil)].into_iter().flatten().min();
         drop(pulse);
@@ -125,60 +126,77 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         survey
     }
 
-    /// Decides what the workers do next: retries and new batches take turns.
-    fn dispatch(&self, pulse: &mut Pulse<K, V>, mut due: bool) -> Vec<u64> {
-        let mut jobs = Vec::new();
-        loop {
-            let mut flights = self.flights.lock();
-            if flights.running() >= 2 * self.config.flush_threads {
-                return jobs;
+    /// How many batches wait ready-made at most, so that workers need not wait for the scheduler. Those of
+    /// single keys are smaller, so they are more.
+    fn lookahead(&self) -> usize {
+        let each = if self.callbacks.takes_batches() { 1 } else { 16 };
+        each * self.config.flush_threads
+    }
+
+    /// Whether the scheduler should look for more, now that so many are left. For single keys not each
+    /// time.
+    pub(super) fn is_time_to_fetch(&self, left: usize) -> bool {
+        let most = self.lookahead();
+        if self.callbacks.takes_batches() { left < most } else { left == 0 || left == most / 2 }
+    }
+
+    /// Makes batches of what is due, as long as few are waiting.
+    fn fetch(&self, pulse: &mut Pulse<K, V>, mut due: bool) {
+        while due {
+            let room = self.lookahead().saturating_sub(self.flights.lock().fresh());
+            if room == 0 {
+                return;
             }
-            if flights.has_ready() && (pulse.retry_first || !due) {
-                jobs.extend(flights.dispatch_next());
-                pulse.retry_first = false;
-                continue;
-            }
-            drop(flights);
-            pulse.retry_first = true;
-            if due {
-                due = self.assemble(pulse);
-                continue;
-            }
-            if !self.flights.lock().has_ready() {
-                return jobs;
-            }
+            due = self.assemble(pulse, room);
         }
     }
 
-    /// Puts a batch of what is due together and readies it. False if nothing is due.
-    fn assemble(&self, pulse: &mut Pulse<K, V>) -> bool {
+    /// Puts a batch of what is due together, or batches of single keys as far as there is `room`, and
+    /// readies them. False if nothing is due.
+    fn assemble(&self, pulse: &mut Pulse<K, V>, room: usize) -> bool {
         let _assembly = self.assembly.lock();
-        let sequence = self.flights.lock().reserve();
+        let together = self.callbacks.takes_batches();
+        let (most, batches) = if together { (self.config.max_batch_keys, 1) } else { (room, room as u64) };
+        let first = self.flights.lock().reserve(batches);
+        let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
+        self.take_due(pulse, most, numbering);
+        let entries = &mut pulse.taken;
+        let mut flights = self.flights.lock();
+        if entries.is_empty() {
+            flights.unreserve(first);
+            return false;
+        }
+        let content = |sequence, entries| Arc::new(Content { id: self.batch_id(sequence), entries });
+        if together {
+            // An allocation of just the right size, which never grows.
+            let mut exactly = Vec::with_capacity(entries.len());
+            exactly.append(entries);
+            flights.launch(first, content(first, exactly));
+        } else {
+            flights.unreserve(first + entries.len() as u64);
+            for (sequence, entry) in (first..).zip(entries.drain(..)) {
+                flights.launch(sequence, content(sequence, vec![entry]));
+            }
+        }
+        true
+    }
+
+    /// Takes what is due: a little from each partition in turn, so that holds are short and all of them
+    /// get older together.
+    fn take_due(&self, pulse: &mut Pulse<K, V>, most: usize, numbering: Numbering) {
         let now = self.now_tick();
         let entries = &mut pulse.taken;
-        let most = self.config.max_batch_keys;
-        // A little from each partition in turn: short holds, and all of them get older together.
         let share = (most / self.partitions()).clamp(16, Self::HOLD);
         let mut dry = 0;
         while entries.len() < most && dry < self.partitions() {
             let limit = share.min(most - entries.len());
             let mut shard = self.shard(pulse.cursor);
-            let more = shard.take(now, limit, sequence, entries);
+            let more = shard.take(now, limit, numbering, entries);
             self.release_from(&mut shard);
             drop(shard);
             dry = if more { 0 } else { dry + 1 };
             pulse.cursor = (pulse.cursor + 1) % self.partitions();
         }
-        let mut flights = self.flights.lock();
-        if entries.is_empty() {
-            flights.remove(sequence);
-            return false;
-        }
-        // An allocation of just the right size, which never grows.
-        let mut exactly = Vec::with_capacity(entries.len());
-        exactly.append(entries);
-        flights.launch(sequence, Arc::new(Content { id: self.batch_id(sequence), entries: exactly }));
-        true
     }
 
     /// Goes to rest after `hibernate_after` without anything to do, and notices when that is over.
@@ -199,8 +217,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if rest_at > tick::floor(now) {
             return Some(rest_at);
         }
-        self.shards().for_each(|shard| {
-            let mut shard = shard.lock();
+        self.shards().for_each(|mut shard| {
             shard.shrink();
             step.freed |= self.recall_from(&mut shard) != Need::default();
         });

@@ -1,31 +1,30 @@
 //! The end: close the gate, drain, and hand back what could not be delivered.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, Key};
+use super::core::Core;
 use super::life::Phase;
-use super::sync::{Ordering, unwrap_soon};
-use super::waiter::WaiterRef;
+use super::sync::Ordering;
 use crate::aggregate::Aggregate;
-use crate::batch::{Content, FlushReason};
-use crate::engine::flights::Stranded;
-use crate::engine::shard::{Settled, Settlement};
-use crate::undelivered::{Undelivered, UndeliveredState};
+use crate::batch::FlushReason;
+use crate::dead_letter::Retirement;
+use crate::engine::flights::{Past, Stranded};
+use crate::key::Key;
+use crate::undelivered::{LeftBatch, Leftovers, UndeliveredState};
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Closes the gate and makes everything due, to be over by `deadline`. Does not wait.
     pub(crate) fn begin_shutdown(&self, deadline: Duration) {
         if self.life.begin_closing(deadline) {
-            self.shards().for_each(|shard| shard.lock().close());
+            self.shards().for_each(|mut shard| shard.close());
             // From here on nothing gets in, so that empty means empty.
             self.life.enter(Phase::Draining);
             self.life.tell();
             self.room.wake_all();
             // Without any time for it nothing more is to be delivered.
             if self.clock.now() < deadline {
-                self.request_all(FlushReason::Shutdown, None);
+                self.request_all_while(FlushReason::Shutdown, None, || self.clock.now() < deadline);
                 self.flights.lock().hurry();
             }
         }
@@ -35,9 +34,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
         self.life.wait_gate_closed(&self.clock);
-        // Holds the table's copies of keys until all locks are released: drops are the user's code.
-        let mut settlement = Settlement::default();
-        if !self.put_aside(&mut settlement) {
+        if !self.put_aside() {
             return;
         }
         self.life.tell();
@@ -51,55 +48,48 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Puts all that is left aside as undelivered. False if that is done already.
-    fn put_aside(&self, settlement: &mut Settlement<K, WaiterRef>) -> bool {
+    fn put_aside(&self) -> bool {
         let _assembly = self.assembly.lock();
         if self.life.phase() != Phase::Draining {
             return false;
         }
-        let stranded = self.flights.lock().strand();
-        let mut left = Vec::new();
-        for (sequence, flight) in stranded {
-            left.extend(self.return_flight(sequence, flight, settlement));
+        let (stranded, still) = {
+            let mut flights = self.flights.lock();
+            (flights.strand(), flights.sequences().collect::<Vec<u64>>())
+        };
+        let mut left = Leftovers::default();
+        stranded.into_iter().for_each(|(_, stranded)| left.add_batch(left_batch(stranded)));
+        for mut shard in self.shards() {
+            let (table, inserts) = shard.abandon(&still);
+            left.add_table(table, inserts);
         }
-        for shard in self.shards() {
-            let pending = shard.lock().abandon();
-            let pending = pending.into_iter();
-            left.extend(pending.map(|entry| Undelivered::own(entry, None, UndeliveredState::Pending)));
-        }
-        self.undelivered.lock().extend(left);
+        self.counters.returned.fetch_add(left.inserts(), Ordering::Relaxed);
+        *self.left.lock() = left;
         self.life.enter(Phase::Closed);
         true
     }
 
-    /// The data in a batch that nobody will acknowledge any more.
-    fn return_flight(
-        &self,
-        sequence: u64,
-        stranded: Stranded<Arc<Content<K, V>>>,
-        settlement: &mut Settlement<K, WaiterRef>,
-    ) -> Vec<Undelivered<K, V>> {
-        let content = match &stranded {
-            Stranded::Running(content) | Stranded::Idle { content, .. } => content,
+    /// Whether nothing but the sink's end is left to be done.
+    pub(crate) fn is_out_of_work(&self) -> bool {
+        self.flights.lock().active() == 0
+    }
+
+    /// Tells the sink that the buffer is over and lets it go. Called once, by whoever did the buffer's
+    /// work, when all callbacks are back.
+    pub(crate) async fn retire(&self) {
+        let undelivered = {
+            // Nothing is fetched meanwhile. What is still in flight is kept, or about to be.
+            let _left = self.left.lock();
+            self.counters.returned.load(Ordering::Relaxed) + self.stats().in_flight
         };
-        for (index, entry) in (0..).zip(&content.entries) {
-            let ticket = entry.ticket(sequence, index);
-            self.shard(entry.partition as usize).settle(&[ticket], Settled::Returned, settlement);
-        }
-        match stranded {
-            Stranded::Running(content) => {
-                let indexes = 0..content.entries.len();
-                indexes.map(|index| Undelivered::shared(Arc::clone(&content), index)).collect()
-            }
-            Stranded::Idle { content, attempts, failure } => {
-                let state = match failure {
-                    Some(failure) => UndeliveredState::Retrying { attempts, failure },
-                    None => UndeliveredState::Pending,
-                };
-                let Content { id, entries } = unwrap_soon(content);
-                let entries = entries.into_iter();
-                entries.map(|entry| Undelivered::own(entry, Some(id), state.clone())).collect()
-            }
-        }
+        self.callbacks.handle_retired(&Retirement { instance: self.instance, undelivered }).await;
+        self.let_sink_go();
+    }
+
+    pub(crate) fn let_sink_go(&self) {
+        self.callbacks.drop_sink();
+        self.life.enter(Phase::Retired);
+        self.life.tell();
     }
 
     /// Whoever did the work is gone: closes, and puts all that is left aside.
@@ -107,32 +97,56 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn abandon(&self) {
         self.begin_shutdown(self.clock.now());
         self.finish_draining();
+        self.let_sink_go();
     }
 
-    /// Fetches what shutdown hands back, and how much there ever was.
-    pub(crate) fn fetch_undelivered(&self) -> (Vec<Undelivered<K, V>>, u64) {
-        let (fetched, inserts) = {
-            let mut undelivered = self.undelivered.lock();
-            let fetched = std::mem::take(&mut *undelivered);
-            let inserts = fetched.iter().map(Undelivered::count).sum::<u64>();
-            // Under the lock: who finds nothing must know how much there was.
-            (fetched, inserts + self.counters.returned.fetch_add(inserts, Ordering::Relaxed))
-        };
-        for undelivered in &fetched {
-            let entry = undelivered.entry();
-            if let UndeliveredState::Unhandled { .. } = undelivered.state() {
-                self.shard(entry.partition as usize).return_kept(entry.count, entry.weight);
+    /// Fetches what shutdown hands back and nobody has fetched yet, and how many inserts there ever were.
+    pub(crate) fn fetch_undelivered(&self) -> (Leftovers<K, V>, u64) {
+        let mut left = self.left.lock();
+        let mut fetched = std::mem::take(&mut *left);
+        if self.life.phase() >= Phase::Closed {
+            // What `handle_error` has kept since then.
+            let kept = self.flights.lock().take_kept();
+            for (_, stranded) in kept {
+                let batch = left_batch(stranded);
+                for entry in &batch.content.entries {
+                    self.shard(entry.partition as usize).return_kept(entry);
+                    self.counters.returned.fetch_add(entry.count, Ordering::Relaxed);
+                    fetched.add_inserts(entry.count);
+                }
+                fetched.add_batch(batch);
             }
         }
-        (fetched, inserts)
+        (fetched, self.counters.returned.load(Ordering::Relaxed))
     }
 
     /// Nobody is left to fetch it: tells the observers.
     pub(crate) fn report_left(&self) {
         let (left, _) = self.fetch_undelivered();
-        let inserts = left.iter().map(Undelivered::count).sum();
-        if !left.is_empty() {
-            self.callbacks.observe(|observer| observer.undelivered(&self.config.name, left.len(), inserts));
+        if left.inserts() > 0 {
+            let (keys, inserts) = (left.len(), left.inserts());
+            self.callbacks.observe(|observer| observer.undelivered(&self.config.name, keys, inserts));
+        }
+        self.let_go(left);
+    }
+}
+
+/// A batch that nobody will acknowledge any more.
+fn left_batch<K, V>(stranded: Stranded<std::sync::Arc<crate::batch::Content<K, V>>>) -> LeftBatch<K, V> {
+    match stranded {
+        Stranded::Running(content) => {
+            LeftBatch { content, state: UndeliveredState::InCallback, may_be_applied: true }
+        }
+        Stranded::Idle { content, past: None } => {
+            LeftBatch { content, state: UndeliveredState::Pending, may_be_applied: false }
+        }
+        Stranded::Idle { content, past: Some(Past { attempts, cause, frozen }) } => {
+            let state = UndeliveredState::Retrying { attempts, cause };
+            LeftBatch { content, state, may_be_applied: frozen }
+        }
+        Stranded::Kept { content, past: Past { attempts, cause, frozen } } => {
+            let state = UndeliveredState::GivenUp { attempts, cause };
+            LeftBatch { content, state, may_be_applied: frozen }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The user's sink and observers, behind types that do not name them, with panics contained.
 
-use std::error::Error;
 use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,113 +7,144 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::context;
-use super::core::Key;
 use super::future::BoxFuture;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Mutex, Ordering};
 use crate::aggregate::Aggregate;
 #[cfg(feature = "tokio")]
-use crate::async_data_buffer::AsyncDataBuffer;
-use crate::batch::FlushBatch;
-use crate::data_buffer::{DataBuffer, FailedFlush, Verdict};
-use crate::failure::{FlushError, FlushFailure, KeyCause, Outcome, Scope, contained};
+use crate::async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
+use crate::batch::{FlushBatch, FlushContext};
+use crate::data_buffer::{BatchDataBuffer, DataBuffer};
+use crate::dead_letter::{DeadLetter, Retirement, Verdict};
+use crate::failure::{Failure, FailureCause, FlushError, Scope, contained};
 use crate::interval::IntervalPolicy;
+use crate::key::Key;
 use crate::observer::Observer;
 
-/// How an attempt ended, without the sink's error type.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    Batch(Outcome, FlushFailure),
-    /// Never empty.
-    Keys(Vec<(usize, Outcome, FlushFailure)>),
-}
-
-impl Failed {
-    /// The failure, or the first of them.
-    pub(crate) fn failure(&self) -> &FlushFailure {
+impl Scope {
+    /// The cause, or the first of them.
+    pub(crate) fn cause(&self) -> &FailureCause {
         match self {
-            Failed::Batch(_, failure) => failure,
-            Failed::Keys(failures) => &failures[0].2,
+            Scope::Batch(failure) => &failure.cause,
+            Scope::Entries(failed) => &failed[0].failure.cause,
         }
     }
 }
 
-/// A sink of either kind, without its type. A blocking one does its work when it is called and
+/// A sink of any kind, without its type. A blocking one does its work when it is called and
 /// returns a future that is ready.
 pub(crate) trait Sink<K, V>: Send + Sync {
-    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>>;
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>>;
+    /// Whether it writes batches. If not, it is handed batches of one key.
+    fn takes_batches(&self) -> bool;
+    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), FlushError>>;
+    fn handle_error(&self, letter: DeadLetter<K, V>) -> BoxFuture<'_, Verdict<K, V>>;
     fn handle_shed(&self, key: K, data: V);
+    fn handle_retired<'a>(&'a self, retirement: &'a Retirement) -> BoxFuture<'a, ()>;
 }
 
 /// A [`DataBuffer`].
-pub(crate) struct Blocking<D>(pub(crate) D);
-
-impl<K: Key, V: Aggregate, D: DataBuffer<K, V>> Sink<K, V> for Blocking<D> {
-    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>> {
-        let result = self.0.handle_flush_batch(batch).or_else(|error| erase(error, batch.len()));
-        Box::pin(ready(result))
-    }
-
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>> {
-        Box::pin(ready(self.0.handle_error(failed)))
-    }
-
-    fn handle_shed(&self, key: K, data: V) {
-        self.0.handle_shed(key, data);
-    }
-}
-
+pub(crate) struct Keys<D>(pub(crate) D);
+/// A [`BatchDataBuffer`].
+pub(crate) struct Batches<D>(pub(crate) D);
 /// An [`AsyncDataBuffer`].
 #[cfg(feature = "tokio")]
-pub(crate) struct Asynchronous<D>(pub(crate) D);
+pub(crate) struct AsyncKeys<D>(pub(crate) D);
+/// An [`AsyncBatchDataBuffer`].
+#[cfg(feature = "tokio")]
+pub(crate) struct AsyncBatches<D>(pub(crate) D);
+
+/// How a sink of each kind is called.
+macro_rules! sink {
+    ($kind:ident of $bound:ident, batches: $batches:expr, |$sink:ident, $batch:ident| $flush:expr, |$answer:ident| $future:expr) => {
+        impl<K: Key, V: Aggregate, D: $bound<K, V>> Sink<K, V> for $kind<D> {
+            fn takes_batches(&self) -> bool {
+                $batches
+            }
+
+            fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), FlushError>> {
+                let ($sink, $batch) = (&self.0, batch);
+                let $answer = $flush;
+                Box::pin($future)
+            }
+
+            fn handle_error(&self, letter: DeadLetter<K, V>) -> BoxFuture<'_, Verdict<K, V>> {
+                let $answer = self.0.handle_error(letter);
+                Box::pin($future)
+            }
+
+            fn handle_shed(&self, key: K, data: V) {
+                self.0.handle_shed(key, data);
+            }
+
+            fn handle_retired<'a>(&'a self, retirement: &'a Retirement) -> BoxFuture<'a, ()> {
+                let $answer = self.0.handle_retired(retirement);
+                Box::pin($future)
+            }
+        }
+    };
+}
+
+sink!(Keys of DataBuffer, batches: false, |sink, batch| {
+    let entry = &batch.entries()[0];
+    sink.handle_flush(entry.key(), entry.data(), &FlushContext::new(batch))
+}, |answer| ready(answer));
+
+sink!(Batches of BatchDataBuffer, batches: true, |sink, batch| sink.handle_flush_batch(batch), |answer| ready(answer));
 
 #[cfg(feature = "tokio")]
-impl<K: Key, V: Aggregate, D: AsyncDataBuffer<K, V>> Sink<K, V> for Asynchronous<D> {
-    fn flush<'a>(&'a self, batch: &'a FlushBatch<K, V>) -> BoxFuture<'a, Result<(), Failed>> {
-        let flush = self.0.handle_flush_batch(batch);
-        Box::pin(async move { flush.await.or_else(|error| erase(error, batch.len())) })
-    }
+sink!(AsyncKeys of AsyncDataBuffer, batches: false, |sink, batch| async move {
+    let entry = &batch.entries()[0];
+    sink.handle_flush(entry.key(), entry.data(), &FlushContext::new(batch)).await
+}, |answer| answer);
 
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> BoxFuture<'_, Verdict<V>> {
-        Box::pin(self.0.handle_error(failed))
-    }
+#[cfg(feature = "tokio")]
+sink!(AsyncBatches of AsyncBatchDataBuffer, batches: true, |sink, batch| sink.handle_flush_batch(batch), |answer| answer);
 
-    fn handle_shed(&self, key: K, data: V) {
-        self.0.handle_shed(key, data);
+/// A closure as a [`DataBuffer`].
+pub(crate) struct Closure<F>(pub(crate) F);
+
+impl<K: Key, V: Aggregate, E, F> DataBuffer<K, V> for Closure<F>
+where
+    E: Into<FlushError>,
+    F: Fn(&K, &V) -> Result<(), E> + Send + Sync + 'static,
+{
+    fn handle_flush(&self, key: &K, data: &V, _: &FlushContext) -> Result<(), FlushError> {
+        (self.0)(key, data).map_err(Into::into)
     }
 }
 
-fn erase<E: Into<Box<dyn Error + Send + Sync>>>(error: FlushError<E>, len: usize) -> Result<(), Failed> {
-    let mut failures = match error.scope {
-        Scope::Batch(outcome, error) => return Err(Failed::Batch(outcome, FlushFailure::from_error(error))),
-        Scope::Keys(failures) => failures,
+/// What a sink has answered, if it makes sense for a batch of so many keys.
+fn check(error: FlushError, len: usize) -> Scope {
+    let mut failed = match error.scope {
+        Scope::Entries(failed) => failed,
+        whole @ Scope::Batch(_) => return whole,
     };
-    if failures.is_empty() {
-        return Ok(());
-    }
-    failures.sort_by_key(|failure| failure.index);
-    let twice = failures.windows(2).find(|pair| pair[0].index == pair[1].index).map(|pair| pair[0].index);
-    let outside = failures.last().map(|failure| failure.index).filter(|&index| index >= len);
+    failed.sort_by_key(|entry| entry.index);
+    let twice = failed.windows(2).find(|pair| pair[0].index == pair[1].index).map(|pair| pair[0].index);
+    let outside = failed.last().map(|entry| entry.index).filter(|&index| index as usize >= len);
     let misreported = outside
-        .map(|index| format!("it names entry {index} of a batch of {len}"))
+        .map(|_| "it names an entry of another batch".to_owned())
         .or_else(|| twice.map(|index| format!("it names entry {index} twice")));
-    if let Some(what) = misreported {
-        return Err(Failed::Batch(Outcome::Unknown, FlushFailure::Misreported(what.into())));
+    match misreported {
+        Some(what) => Scope::Batch(Failure::unknown(FailureCause::Misreported(what.into()))),
+        None => Scope::Entries(failed),
     }
-    let failures = failures.into_iter().map(|failure| {
-        let cause = match failure.cause {
-            KeyCause::Error(error) => FlushFailure::from_error(error),
-            KeyCause::Panicked(panic) => panic,
-        };
-        (failure.index, failure.outcome, cause)
-    });
-    Err(Failed::Keys(failures.collect()))
+}
+
+/// Why an attempt fails for which there is no sink any more: only if its runtime has ended meanwhile.
+fn gone() -> FailureCause {
+    #[cfg(feature = "tokio")]
+    let cause = FailureCause::Cancelled;
+    #[cfg(not(feature = "tokio"))]
+    let cause = FailureCause::Misreported("it is gone".into());
+    cause
 }
 
 /// All user code that a buffer calls.
 pub(crate) struct Callbacks<K, V> {
     instance: u64,
-    sink: Box<dyn Sink<K, V>>,
+    takes_batches: bool,
+    /// Taken out and dropped when the buffer is over.
+    sink: Mutex<Option<Arc<dyn Sink<K, V>>>>,
     observers: Vec<Arc<dyn Observer>>,
     interval: Option<Box<dyn IntervalPolicy<K, V>>>,
     /// Relaxed: a statistic.
@@ -134,27 +164,49 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
         observers: Vec<Arc<dyn Observer>>,
         interval: Option<Box<dyn IntervalPolicy<K, V>>>,
     ) -> Self {
-        Callbacks { instance, sink, observers, interval, panics: AtomicU64::new(0) }
+        let takes_batches = sink.takes_batches();
+        let sink = Mutex::new(Some(Arc::from(sink)));
+        Callbacks { instance, takes_batches, sink, observers, interval, panics: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.takes_batches
     }
 
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Failed> {
-        let result = self.tend(|| self.sink.flush(batch)).await;
-        let result = result.unwrap_or_else(|panic| Err(Failed::Batch(Outcome::Unknown, panic)));
-        if let Err(Failed::Keys(failures)) = &result {
-            let panics =
-                failures.iter().filter(|(.., cause)| matches!(cause, FlushFailure::Panicked(_))).count();
-            self.panics.fetch_add(panics as u64, Ordering::Relaxed);
+    /// `None` when the buffer is over.
+    fn sink(&self) -> Option<Arc<dyn Sink<K, V>>> {
+        self.sink.lock().clone()
+    }
+
+    pub(crate) async fn flush(&self, batch: &FlushBatch<K, V>) -> Result<(), Scope> {
+        let Some(sink) = self.sink() else { return Err(Scope::Batch(Failure::unknown(gone()))) };
+        match self.tend(|| sink.flush(batch)).await {
+            Ok(answer) => answer.map_err(|error| check(error, batch.len())),
+            Err(panic) => Err(Scope::Batch(Failure::unknown(panic))),
         }
-        result
     }
 
     /// `None` if it panicked.
-    pub(crate) async fn handle_error(&self, failed: FailedFlush<K, V>) -> Option<Verdict<V>> {
-        self.tend(|| self.sink.handle_error(failed)).await.ok()
+    pub(crate) async fn handle_error(&self, letter: DeadLetter<K, V>) -> Option<Verdict<K, V>> {
+        let sink = self.sink()?;
+        self.tend(|| sink.handle_error(letter)).await.ok()
+    }
+
+    /// Tells the sink that the buffer is over.
+    pub(crate) async fn handle_retired(&self, retirement: &Retirement) {
+        if let Some(sink) = self.sink() {
+            let _ = self.tend(|| sink.handle_retired(retirement)).await;
+        }
+    }
+
+    /// Lets the sink go: it is dropped here, unless a callback is still at work.
+    pub(crate) fn drop_sink(&self) {
+        let sink = self.sink.lock().take();
+        let _ = self.call(|| drop(sink));
     }
 
     /// What the policy says, if there is one that does not panic.
@@ -164,7 +216,9 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
     }
 
     pub(crate) fn handle_shed(&self, key: K, data: V) {
-        let _ = self.call(|| self.sink.handle_shed(key, data));
+        if let Some(sink) = self.sink() {
+            let _ = self.call(|| sink.handle_shed(key, data));
+        }
     }
 
     pub(crate) fn observe(&self, tell: impl Fn(&dyn Observer)) {
@@ -174,7 +228,7 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
     }
 
     /// Runs user code; a panic is counted and becomes a failure.
-    pub(crate) fn call<T>(&self, callback: impl FnOnce() -> T) -> Result<T, FlushFailure> {
+    pub(crate) fn call<T>(&self, callback: impl FnOnce() -> T) -> Result<T, FailureCause> {
         let _inside = context::enter(self.instance);
         contained(callback).inspect_err(|_| {
             self.panics.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +236,7 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
     }
 
     /// As [`call`](Self::call), for a future.
-    pub(crate) async fn contain<T>(&self, future: impl Future<Output = T>) -> Result<T, FlushFailure> {
+    pub(crate) async fn contain<T>(&self, future: impl Future<Output = T>) -> Result<T, FailureCause> {
         let mut future = pin!(future);
         poll_fn(|context| match self.call(|| future.as_mut().poll(context)) {
             Ok(poll) => poll.map(Ok),
@@ -193,7 +247,7 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
 
     /// As [`contain`](Self::contain), for a future of the user, whose making and whose end are the
     /// user's code too.
-    async fn tend<'a, T>(&'a self, make: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, FlushFailure> {
+    async fn tend<'a, T>(&'a self, make: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, FailureCause> {
         let future = Some(self.call(make)?);
         let mut tended = Tended { callbacks: self, future };
         self.contain(poll_fn(|context| match &mut tended.future {

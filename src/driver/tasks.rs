@@ -1,30 +1,59 @@
-//! The tokio driver: one scheduler task, and a task for each batch that is being flushed. All it
-//! does is wait and call.
+//! The tokio driver: one scheduler task, and tasks that flush while there is work. All it does is wait
+//! and call.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::complete::OnDrop;
-use super::core::{Core, Key};
+use super::core::Core;
 use super::doorbell::Doorbell;
 use super::life::Phase;
 use super::schedule::Step;
-use super::sync::Ordering;
+use super::sync::{Mutex, Ordering};
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
 use crate::error::BuildError;
-use crate::failure::{FlushFailure, contained};
+use crate::failure::{FailureCause, contained};
+use crate::key::Key;
 
 struct Scheduler<K: Key, V: Aggregate, S: BuildHasher> {
     core: Arc<Core<K, V, S>>,
     runtime: Handle,
-    /// One for each callback that may run.
-    permits: Arc<Semaphore>,
-    /// What cancels the callbacks that have been handed out: a message, or the end of this.
-    running: Vec<(u64, oneshot::Sender<FlushFailure>)>,
+    cancels: Arc<Cancels>,
+}
+
+/// What cancels callbacks that are at work. `None` when all of them are to end. Guards the senders: a
+/// message cancels a callback, and so does the sender's end.
+struct Cancels(Mutex<Option<HashMap<u64, oneshot::Sender<FailureCause>>>>);
+
+impl Cancels {
+    /// For the attempt that a batch begins now.
+    fn register(&self, sequence: u64) -> oneshot::Receiver<FailureCause> {
+        let (cancel, cancelled) = oneshot::channel();
+        if let Some(running) = &mut *self.0.lock() {
+            running.insert(sequence, cancel);
+        }
+        cancelled
+    }
+
+    fn forget(&self, sequence: u64) {
+        let _cancel = self.0.lock().as_mut().and_then(|running| running.remove(&sequence));
+    }
+
+    fn cancel(&self, sequence: u64, cause: FailureCause) {
+        let cancel = self.0.lock().as_mut().and_then(|running| running.remove(&sequence));
+        let _ = cancel.map(|cancel| cancel.send(cause));
+    }
+
+    fn cancel_all(&self) {
+        // Wakers are called when no lock is held.
+        let running = self.0.lock().take();
+        drop(running);
+    }
 }
 
 /// Whether `runtime` can run a buffer.
@@ -34,7 +63,7 @@ pub(crate) fn check(runtime: &Handle) -> Result<(), BuildError> {
         .map_err(|_| BuildError::Runtime("it has no timer; build it with enable_time"))
 }
 
-/// Starts the scheduler's task. It ends when the buffer is closed, and the other way round.
+/// Starts the scheduler's task. It ends when the buffer is over, and the other way round.
 pub(crate) fn start<K: Key, V: Aggregate, S>(
     core: &Arc<Core<K, V, S>>,
     runtime: &Handle,
@@ -45,53 +74,53 @@ where
     let scheduler = Scheduler {
         core: Arc::clone(core),
         runtime: runtime.clone(),
-        permits: Arc::new(Semaphore::new(core.config.flush_threads)),
-        running: Vec::new(),
+        cancels: Arc::new(Cancels(Mutex::new(Some(HashMap::new())))),
     };
     drop(runtime.spawn(scheduler.run()));
     if core.life.phase() == Phase::Open { Ok(()) } else { Err(BuildError::Runtime("it has been shut down")) }
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, V, S> {
-    async fn run(mut self) {
+    async fn run(self) {
         loop {
             self.core.doorbell.plan(Doorbell::ALWAYS);
             // Only a key whose `Clone` panics could make a step panic.
             let step = self.core.callbacks.call(|| self.core.step());
             let step = step.unwrap_or_else(|_| Step { next: Some(self.core.soon()), ..Step::default() });
             if step.closed {
-                return;
+                break;
             }
-            self.cancel(&step.overdue);
-            step.jobs.iter().for_each(|&sequence| self.hand_out(sequence));
+            let timed_out = || FailureCause::TimedOut(self.core.config.flush_timeout);
+            step.overdue.iter().for_each(|&sequence| self.cancels.cancel(sequence, timed_out()));
+            (0..step.workers).for_each(|_| self.start_worker());
             self.core.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
             self.core.doorbell.sleep_async(&self.core.clock, step.next.map(tick::to_duration)).await;
             // There may be more to do at once; others have waited for the thread meanwhile.
             tokio::task::yield_now().await;
         }
-    }
-
-    fn cancel(&mut self, overdue: &[u64]) {
-        self.running.retain(|(_, cancel)| !cancel.is_closed());
-        for sequence in overdue {
-            if let Some(place) = self.running.iter().position(|(running, _)| running == sequence) {
-                let (_, cancel) = self.running.swap_remove(place);
-                let _ = cancel.send(FlushFailure::TimedOut(self.core.config.flush_timeout));
-            }
+        self.cancels.cancel_all();
+        while !self.core.is_out_of_work() {
+            self.core.doorbell.sleep_async(&self.core.clock, None).await;
         }
+        self.core.retire().await;
     }
 
-    fn hand_out(&mut self, sequence: u64) {
-        let (cancel, cancelled) = oneshot::channel();
-        self.running.push((sequence, cancel));
-        let (core, permits) = (Arc::clone(&self.core), Arc::clone(&self.permits));
+    /// Starts a task that makes attempts as long as there are any.
+    fn start_worker(&self) {
+        let (core, cancels) = (Arc::clone(&self.core), Arc::clone(&self.cancels));
         self.runtime.spawn(async move {
-            let _permit = permits.acquire().await;
             core.workers.fetch_add(1, Ordering::Relaxed);
             let _working = OnDrop(|| {
                 core.workers.fetch_sub(1, Ordering::Relaxed);
             });
-            core.run(sequence, async { cancelled.await.unwrap_or(FlushFailure::Cancelled) }).await;
+            while let Some(job) = core.next_job() {
+                let sequence = job.sequence;
+                let cancelled = cancels.register(sequence);
+                core.run(job, async { cancelled.await.unwrap_or(FailureCause::Cancelled) }).await;
+                cancels.forget(sequence);
+                // A callback that never waits would keep the thread to itself.
+                tokio::task::yield_now().await;
+            }
         });
     }
 }
@@ -99,6 +128,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
 /// However it ends, nobody does the buffer's work any more.
 impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Scheduler<K, V, S> {
     fn drop(&mut self) {
+        self.cancels.cancel_all();
         self.core.abandon();
     }
 }

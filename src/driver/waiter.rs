@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::signal::Signal;
 use crate::error::FlushWaitError;
-use crate::failure::FlushFailure;
+use crate::failure::FailureCause;
 
 /// One who waits for generations to be settled.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Waiter {
 #[derive(Debug, Default)]
 struct State {
     outstanding: u64,
-    failure: Option<FlushFailure>,
+    failure: Option<FailureCause>,
     closed: bool,
 }
 
@@ -42,7 +42,7 @@ impl WaiterRef {
     }
 
     /// So many of them are settled; keeps the first failure.
-    pub(crate) fn reach(&self, generations: u32, failure: Option<&FlushFailure>) {
+    pub(crate) fn reach(&self, generations: u32, failure: Option<&FailureCause>) {
         self.0.state.change(|state| {
             state.outstanding = state.outstanding.saturating_sub(u64::from(generations));
             if state.failure.is_none() {

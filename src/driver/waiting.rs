@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::context::{self, NoWait};
 #[cfg(any(feature = "test-util", feature = "tokio"))]
 use super::core::Driver;
-use super::core::{Core, Key, Spot};
+use super::core::{Core, Spot};
 use super::life::Phase;
 use super::room::Place;
 use super::waiter::WaiterRef;
@@ -17,6 +17,7 @@ use crate::aggregate::Aggregate;
 use crate::config::Overflow;
 use crate::engine::shard::Probe;
 use crate::error::{FlushWaitError, InsertErrorKind};
+use crate::key::Key;
 
 #[cfg(all(test, feature = "tokio", not(shuttle)))]
 mod tests;
@@ -176,21 +177,29 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         waiting
     }
 
-    /// Waits for the end of draining, and brings it about at `deadline`.
+    /// Waits for the end, and ends draining at `deadline`.
     pub(crate) fn await_closed(&self, deadline: Duration) {
-        while self.life.phase() < Phase::Closed && self.clock.now() < deadline {
-            self.wait_or_pass_time(deadline, || self.life.wait_closed(&self.clock, deadline));
+        while self.life.phase() < Phase::Retired && self.clock.now() < deadline {
+            self.wait_or_pass_time(deadline, || self.life.wait_retired(&self.clock, deadline));
         }
-        self.finish_draining();
+        self.end_draining();
     }
 
     /// As [`await_closed`](Self::await_closed), for a task.
     #[cfg(feature = "tokio")]
     pub(crate) async fn await_closed_async(&self, deadline: Duration) {
-        while self.life.phase() < Phase::Closed && self.clock.now() < deadline {
-            self.wait_or_pass_time_async(deadline, self.life.wait_closed_async(&self.clock, deadline)).await;
+        while self.life.phase() < Phase::Retired && self.clock.now() < deadline {
+            self.wait_or_pass_time_async(deadline, self.life.wait_retired_async(&self.clock, deadline)).await;
         }
+        self.end_draining();
+    }
+
+    fn end_draining(&self) {
         self.finish_draining();
+        #[cfg(feature = "test-util")]
+        if self.driver == Driver::Inline {
+            self.pump();
+        }
     }
 }
 

@@ -5,26 +5,26 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::tick::{self, Tick};
-use crate::failure::{FlushFailure, Outcome};
+use crate::failure::{Effect, FailureCause};
 
 /// What a batch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Its id is reserved, its entries are being taken. To `Ready`.
     Assembling,
-    /// Waits for capacity. To `Dispatched`.
+    /// Waits in a queue for a worker. To `Running`.
     Ready,
-    /// Waits for a worker to pick it up. To `Running`.
-    Dispatched,
     /// A callback works on it. To `Failed` or `Settling`.
     Running { since: Duration, overdue_at: Option<Tick> },
     /// Its attempt failed, the next one waits for its time. To `Ready`.
     Backoff { until: Tick },
     /// The callback is back with a failure that has not been acted upon. To `Backoff` or `Settling`.
     Failed,
-    /// Its result is being carried out, and no part of it will be sent again under this id. Gone
-    /// after that.
+    /// Its result is being carried out. Gone after that, or to `Kept` or `Backoff`.
     Settling,
+    /// Undelivered: given up, and kept. To `Settling` when it is offered again, which only a batch is
+    /// that is still `whole` or was never applied.
+    Kept { whole: bool },
 }
 
 /// A batch in flight; `B` is how the driver holds its content.
@@ -32,19 +32,66 @@ enum Stage {
 struct Flight<B> {
     batch: Option<B>,
     attempts: u32,
-    failure: Option<FlushFailure>,
+    cause: Option<FailureCause>,
     /// An attempt may have been applied: only the identical content may be sent again.
     frozen: bool,
     stage: Stage,
+}
+
+/// An attempt that begins.
+#[derive(Debug)]
+pub(crate) struct Started<B> {
+    pub(crate) sequence: u64,
+    pub(crate) batch: B,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// Every lower sequence number is settled for good.
+    pub(crate) settled_below: u64,
+}
+
+/// What is known of a batch whose attempt has failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) attempts: u32,
+    pub(crate) cause: FailureCause,
+    pub(crate) frozen: bool,
 }
 
 /// How far a flight was when shutdown took it.
 #[derive(Debug)]
 pub(crate) enum Stranded<B> {
     /// Nobody is working on it.
-    Idle { content: B, attempts: u32, failure: Option<FlushFailure> },
+    Idle { content: B, past: Option<Past> },
     /// A callback may still be reading it.
     Running(B),
+    /// It was given up and kept.
+    Kept { content: B, past: Past },
+}
+
+/// What workers do next comes from two queues in turn, so that neither starves the other.
+#[derive(Debug, Default)]
+struct Ready {
+    fresh: VecDeque<u64>,
+    retries: VecDeque<u64>,
+    /// The next one comes from `fresh`, if there is any.
+    fresh_next: bool,
+}
+
+impl Ready {
+    fn len(&self) -> usize {
+        self.fresh.len() + self.retries.len()
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        let fresh_first = self.fresh_next;
+        self.fresh_next = !fresh_first;
+        let (first, second) = if fresh_first {
+            (&mut self.fresh, &mut self.retries)
+        } else {
+            (&mut self.retries, &mut self.fresh)
+        };
+        first.pop_front().or_else(|| second.pop_front())
+    }
 }
 
 #[derive(Debug)]
@@ -52,9 +99,12 @@ pub(crate) struct Flights<B> {
     live: BTreeMap<u64, Flight<B>>,
     /// When a backoff or a flush timeout ends.
     agenda: BTreeSet<(Tick, u64)>,
-    ready: VecDeque<u64>,
+    ready: Ready,
     next_sequence: u64,
-    running: usize,
+    /// How many of them are kept.
+    kept: usize,
+    /// Workers that make one attempt after the other as long as there are any.
+    active: usize,
 }
 
 impl<B: Clone> Flights<B> {
@@ -62,24 +112,21 @@ impl<B: Clone> Flights<B> {
         Flights {
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             next_sequence: 1,
-            running: 0,
+            kept: 0,
+            active: 0,
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.live.is_empty()
+    /// Whether nothing is in flight but what is kept as undelivered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.live.len() == self.kept
     }
 
     /// How many workers are busy, or are about to be.
-    pub(crate) fn running(&self) -> usize {
-        self.running
-    }
-
-    /// Every lower sequence number is settled for good.
-    pub(crate) fn settled_below(&self) -> u64 {
-        self.live.keys().next().copied().unwrap_or(self.next_sequence)
+    pub(crate) fn active(&self) -> usize {
+        self.active
     }
 
     /// When something on the agenda is next to be done.
@@ -87,14 +134,14 @@ impl<B: Clone> Flights<B> {
         self.agenda.first().map(|&(tick, _)| tick)
     }
 
-    /// A new batch, still without entries.
-    pub(crate) fn reserve(&mut self) -> u64 {
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
+    /// So many new batches, still without entries: their first sequence.
+    pub(crate) fn reserve(&mut self, batches: u64) -> u64 {
+        let first = self.next_sequence;
+        self.next_sequence += batches;
         let flight =
-            Flight { batch: None, attempts: 0, failure: None, frozen: false, stage: Stage::Assembling };
-        self.live.insert(sequence, flight);
-        sequence
+            || Flight { batch: None, attempts: 0, cause: None, frozen: false, stage: Stage::Assembling };
+        self.live.extend((first..self.next_sequence).map(|sequence| (sequence, flight())));
+        first
     }
 
     /// The reserved batch has got its entries and waits for a worker.
@@ -102,78 +149,83 @@ impl<B: Clone> Flights<B> {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.stage = Stage::Ready;
-        self.ready.push_back(sequence);
+        self.ready.fresh.push_back(sequence);
     }
 
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// How many batches wait for their first attempt.
+    pub(crate) fn fresh(&self) -> usize {
+        self.ready.fresh.len()
     }
 
-    /// Hands the next ready attempt to the workers.
-    pub(crate) fn dispatch_next(&mut self) -> Option<u64> {
-        let sequence = self.ready.pop_front()?;
-        self.flight(sequence).stage = Stage::Dispatched;
-        self.running += 1;
-        Some(sequence)
+    /// How many more workers there is work for, `most` in all. They are counted as active from here on:
+    /// each has to call [`start_next`](Self::start_next) until that returns `None`.
+    pub(crate) fn engage(&mut self, most: usize) -> usize {
+        let more = self.ready.len().min(most.saturating_sub(self.active));
+        self.active += more;
+        more
     }
 
-    /// A worker begins an attempt: the content and the attempt's number. `None` if shutdown has
-    /// taken the batch meanwhile.
-    pub(crate) fn begin(&mut self, sequence: u64, now: Duration, timeout: Duration) -> Option<(B, u32)> {
-        let flight = self.live.get_mut(&sequence)?;
+    /// A worker is no longer active.
+    pub(crate) fn dismiss(&mut self) {
+        self.active -= 1;
+    }
+
+    /// A worker begins its next attempt. `None` if there is none: the worker is dismissed.
+    pub(crate) fn start_next(&mut self, now: Duration, timeout: Duration) -> Option<Started<B>> {
+        let Some(sequence) = self.ready.pop() else {
+            self.dismiss();
+            return None;
+        };
+        let settled_below = self.settled_below();
         let overdue_at = tick::ceil(now.saturating_add(timeout));
+        self.agenda.insert((overdue_at, sequence));
+        let flight = self.flight(sequence);
         flight.attempts += 1;
         flight.stage = Stage::Running { since: now, overdue_at: Some(overdue_at) };
-        self.agenda.insert((overdue_at, sequence));
-        flight.batch.clone().map(|batch| (batch, flight.attempts))
+        let batch = flight.batch.clone().unwrap_or_else(|| unreachable!("what is ready has its content"));
+        Some(Started { sequence, batch, attempt: flight.attempts, settled_below })
     }
 
-    /// A worker is done with what was dispatched to it, `handle_error` and observers included.
-    pub(crate) fn release_worker(&mut self) {
-        self.running -= 1;
-    }
-
-    /// The callback is back, with a failure or without. False if shutdown has taken the batch
-    /// meanwhile.
-    pub(crate) fn landed(&mut self, sequence: u64, failure: Option<FlushFailure>) -> bool {
+    /// The callback is back, with a failure, of which it says what that means for the batch, or without.
+    /// False if shutdown has taken the batch meanwhile.
+    pub(crate) fn landed(&mut self, sequence: u64, failed: Option<(Effect, FailureCause)>) -> bool {
         let Some(flight) = self.live.get_mut(&sequence) else { return false };
         if let Stage::Running { overdue_at: Some(tick), .. } = flight.stage {
             self.agenda.remove(&(tick, sequence));
         }
-        flight.stage = if failure.is_some() { Stage::Failed } else { Stage::Settling };
-        flight.failure = failure.or(flight.failure.take());
+        let Some((effect, cause)) = failed else {
+            flight.stage = Stage::Settling;
+            return true;
+        };
+        flight.stage = Stage::Failed;
+        flight.cause = Some(cause);
+        match effect {
+            Effect::Unknown => flight.frozen = true,
+            Effect::NotApplied => {}
+            Effect::NeverApplied => flight.frozen = false,
+        }
         true
     }
 
-    /// Whether an earlier attempt of the batch may have been applied.
+    /// Whether an attempt of the batch may have been applied.
     pub(crate) fn is_frozen(&self, sequence: u64) -> bool {
         self.live.get(&sequence).is_some_and(|flight| flight.frozen)
     }
 
     /// The batch is to be sent again at `until`, unless shutdown has taken it meanwhile.
-    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick, outcome: Outcome) {
+    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick) {
         let Some(flight) = self.live.get_mut(&sequence) else { return };
-        flight.frozen |= outcome == Outcome::Unknown;
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
     }
 
-    /// A part of a batch that has been split: it has the attempts of the whole behind it and waits
-    /// for its own.
-    pub(crate) fn back_off_part(
-        &mut self,
-        sequence: u64,
-        batch: B,
-        attempts: u32,
-        until: Tick,
-        failure: FlushFailure,
-    ) {
+    /// A new batch has got its content, a part of another one, and its past.
+    pub(crate) fn be_part(&mut self, sequence: u64, batch: B, past: Past) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
-        flight.attempts = attempts;
-        flight.failure = Some(failure);
-        flight.stage = Stage::Backoff { until };
-        self.agenda.insert((until, sequence));
+        flight.attempts = past.attempts;
+        flight.cause = Some(past.cause);
+        flight.frozen = past.frozen;
     }
 
     /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
@@ -181,12 +233,68 @@ impl<B: Clone> Flights<B> {
         self.live.remove(&sequence)?.batch
     }
 
+    /// Takes back the batches that were reserved last, from this one on, and have got no entries.
+    pub(crate) fn unreserve(&mut self, from: u64) {
+        (from..self.next_sequence).for_each(|sequence| drop(self.live.remove(&sequence)));
+        self.next_sequence = from;
+    }
+
     /// Takes the content out of a batch whose failure is being acted upon. `None` if shutdown has
     /// taken the batch meanwhile.
     pub(crate) fn take_content(&mut self, sequence: u64) -> Option<B> {
         let flight = self.live.get_mut(&sequence)?;
-        flight.stage = Stage::Settling;
+        if let Stage::Kept { .. } = std::mem::replace(&mut flight.stage, Stage::Settling) {
+            self.kept -= 1;
+        }
         flight.batch.take()
+    }
+
+    /// A batch that was given up gets its content back, and fresh attempts from `until` on.
+    pub(crate) fn requeue(&mut self, sequence: u64, batch: B, until: Tick) {
+        let flight = self.flight(sequence);
+        flight.batch = Some(batch);
+        flight.attempts = 0;
+        flight.frozen = true;
+        flight.stage = Stage::Backoff { until };
+        self.agenda.insert((until, sequence));
+    }
+
+    /// A batch that was given up gets back what is to be kept of it.
+    pub(crate) fn keep(&mut self, sequence: u64, batch: B, frozen: bool, whole: bool) {
+        let flight = self.flight(sequence);
+        flight.batch = Some(batch);
+        flight.frozen = frozen;
+        flight.stage = Stage::Kept { whole };
+        self.kept += 1;
+    }
+
+    /// The kept batches that can be offered again.
+    pub(crate) fn offerable(&self) -> Vec<u64> {
+        let offerable =
+            |flight: &Flight<B>| matches!(flight.stage, Stage::Kept { whole } if whole || !flight.frozen);
+        self.live.iter().filter(|(_, flight)| offerable(flight)).map(|(&sequence, _)| sequence).collect()
+    }
+
+    /// Takes the content out of a batch that is kept, to offer it again.
+    pub(crate) fn take_back(&mut self, sequence: u64) -> Option<(B, Past)> {
+        let content = self.take_content(sequence)?;
+        let Flight { attempts, cause, frozen, .. } = self.flight(sequence);
+        let past = Past { attempts: *attempts, cause: cause.clone()?, frozen: *frozen };
+        Some((content, past))
+    }
+
+    /// A batch that was kept is ready again, as it is, with fresh attempts.
+    pub(crate) fn offer(&mut self, sequence: u64, batch: B) {
+        let flight = self.flight(sequence);
+        flight.batch = Some(batch);
+        flight.attempts = 0;
+        flight.stage = Stage::Ready;
+        self.ready.retries.push_back(sequence);
+    }
+
+    /// Takes out what is kept.
+    pub(crate) fn take_kept(&mut self) -> Vec<(u64, Stranded<B>)> {
+        self.take_out(|flight| matches!(flight.stage, Stage::Kept { .. }))
     }
 
     /// The content of a batch.
@@ -210,13 +318,13 @@ impl<B: Clone> Flights<B> {
             match flight.stage {
                 Stage::Backoff { .. } => {
                     flight.stage = Stage::Ready;
-                    self.ready.push_back(sequence);
+                    self.ready.retries.push_back(sequence);
                 }
                 Stage::Running { since, .. } => {
                     flight.stage = Stage::Running { since, overdue_at: None };
                     overdue.push((sequence, now.saturating_sub(since)));
                 }
-                Stage::Assembling | Stage::Ready | Stage::Dispatched | Stage::Failed | Stage::Settling => {}
+                Stage::Assembling | Stage::Ready | Stage::Failed | Stage::Settling | Stage::Kept { .. } => {}
             }
         }
         overdue
@@ -228,35 +336,50 @@ impl<B: Clone> Flights<B> {
             if let Stage::Backoff { until } = flight.stage {
                 self.agenda.remove(&(until, sequence));
                 flight.stage = Stage::Ready;
-                self.ready.push_back(sequence);
+                self.ready.retries.push_back(sequence);
             }
         }
     }
 
     /// Shutdown's deadline: takes out everything except what is being settled at this moment.
     pub(crate) fn strand(&mut self) -> Vec<(u64, Stranded<B>)> {
-        let kept = |flight: &Flight<B>| matches!(flight.stage, Stage::Settling | Stage::Assembling);
-        let (settling, stranded): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| kept(flight));
-        self.live = settling;
         self.agenda.clear();
-        self.ready.clear();
-        stranded
-            .into_iter()
-            .filter_map(|(sequence, flight)| {
-                let Flight { batch, attempts, failure, stage, .. } = flight;
-                let content = batch?;
-                let stranded = match stage {
-                    Stage::Running { .. } => Stranded::Running(content),
-                    _ => Stranded::Idle { content, attempts, failure },
-                };
-                Some((sequence, stranded))
-            })
-            .collect()
+        self.ready = Ready::default();
+        self.take_out(|flight| !matches!(flight.stage, Stage::Settling | Stage::Assembling))
+    }
+
+    /// The batches that are in flight.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
+        self.live.keys().copied()
+    }
+
+    fn take_out(&mut self, which: impl Fn(&Flight<B>) -> bool) -> Vec<(u64, Stranded<B>)> {
+        let (out, stay): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| which(flight));
+        self.live = stay;
+        self.kept -= out.values().filter(|flight| matches!(flight.stage, Stage::Kept { .. })).count();
+        out.into_iter().filter_map(|(sequence, flight)| Some((sequence, flight.stranded()?))).collect()
+    }
+
+    fn settled_below(&self) -> u64 {
+        self.live.keys().next().copied().unwrap_or(self.next_sequence)
     }
 
     fn flight(&mut self, sequence: u64) -> &mut Flight<B> {
         self.live.get_mut(&sequence).unwrap_or_else(|| unreachable!("batch {sequence} is in flight"))
+    }
+}
+
+impl<B> Flight<B> {
+    fn stranded(self) -> Option<Stranded<B>> {
+        let Flight { batch, attempts, cause, frozen, stage } = self;
+        let content = batch?;
+        let past = cause.map(|cause| Past { attempts, cause, frozen });
+        Some(match (stage, past) {
+            (Stage::Running { .. }, _) => Stranded::Running(content),
+            (Stage::Kept { .. }, Some(past)) => Stranded::Kept { content, past },
+            (_, past) => Stranded::Idle { content, past },
+        })
     }
 }
 

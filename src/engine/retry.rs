@@ -1,5 +1,15 @@
 use std::time::Duration;
 
+use crate::failure::{Effect, Failure};
+
+/// While a buffer drains, the first wait is at most this long, and each further one at most twice as
+/// long: shutdown does not wait for a backoff that was meant for longer outages, and does not hammer the
+/// storage either.
+const DRAINING_DELAY: Duration = Duration::from_millis(50);
+
+/// The longest wait while a buffer drains.
+const DRAINING_CAP: Duration = Duration::from_secs(1);
+
 /// How often a failed flush is tried again, and how long to wait in between.
 ///
 /// The wait before attempt *n + 1* is `delay × factor^(n − 1)`, at most `cap`, plus a uniformly
@@ -7,19 +17,19 @@ use std::time::Duration;
 /// "Exponential Backoff and Jitter", AWS Architecture Blog, 2015). Waiting is done by the schedule
 /// and holds no worker.
 ///
-/// Defaults: 4 attempts (one and three retries), 1 s apart, factor 1, cap 30 s, no jitter.
+/// Defaults: without end, first wait 1 s, factor 2, cap 30 s, jitter 0.25. What is never given up is
+/// never lost: it fills the buffer up to its bounds until the storage is back. While the buffer shuts
+/// down attempts are not counted, and waits are at most 50 ms, 100 ms and so on up to 1 s, until
+/// shutdown's deadline.
 ///
 /// ```
 /// use std::time::Duration;
 /// use write_behind::RetryPolicy;
 ///
-/// let patient = RetryPolicy::new()
-///     .attempts(10)
-///     .delay(Duration::from_millis(100))
-///     .factor(2.0)
-///     .cap(Duration::from_secs(10))
-///     .jitter(0.5);
-/// # let _ = patient;
+/// let quick = RetryPolicy::new().delay(Duration::from_millis(100)).cap(Duration::from_secs(5));
+/// // What DataBuffer 0.1 for Elixir does: three retries, a second apart.
+/// let three_retries = RetryPolicy::fixed(4, Duration::from_secs(1));
+/// # let _ = (quick, three_retries);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
@@ -33,11 +43,11 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         RetryPolicy {
-            attempts: Some(4),
+            attempts: None,
             delay: Duration::from_secs(1),
-            factor: 1.0,
+            factor: 2.0,
             cap: Duration::from_secs(30),
-            jitter: 0.0,
+            jitter: 0.25,
         }
     }
 }
@@ -48,23 +58,21 @@ impl RetryPolicy {
         RetryPolicy::default()
     }
 
-    /// No retry: the first failure goes to `handle_error`.
+    /// **Ends the attempts after the first**: a failure goes to `handle_error` at once.
     pub fn never() -> Self {
         RetryPolicy::default().attempts(1)
     }
 
-    /// How many attempts in all, the first included. Default: 4. Must be at least 1.
+    /// **Ends the attempts** after so many, the first included, which are `delay` apart.
+    pub fn fixed(attempts: u32, delay: Duration) -> Self {
+        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
+    }
+
+    /// **Ends the attempts** after so many, the first included: then `handle_error` decides. Default:
+    /// no end. Must be at least 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
-        self
-    }
-
-    /// Tries until it succeeds, the sink says [`Outcome::Fatal`](crate::Outcome::Fatal), or the
-    /// buffer shuts down. Data that never gets through fills the buffer up to its bounds.
-    #[must_use]
-    pub fn forever(mut self) -> Self {
-        self.attempts = None;
         self
     }
 
@@ -75,7 +83,7 @@ impl RetryPolicy {
         self
     }
 
-    /// By how much each wait is longer than the one before. Default: 1. Must be at least 1.
+    /// By how much each wait is longer than the one before. Default: 2. Must be at least 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
@@ -89,7 +97,7 @@ impl RetryPolicy {
         self
     }
 
-    /// How much is added at most, as a part of the wait. Default: 0. Must be from 0 to 1.
+    /// How much is added at most, as a part of the wait. Default: 0.25. Must be from 0 to 1.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
@@ -111,12 +119,39 @@ impl RetryPolicy {
         }
     }
 
-    pub(crate) fn allows_another(&self, attempts_made: u32) -> bool {
+    /// What is to be done after an attempt that failed; `chance` is uniform in 0..1.
+    pub(crate) fn next(&self, failure: &Failure, attempt: Attempt, chance: f64) -> Next {
+        if failure.hopeless {
+            return Next::GiveUp;
+        }
+        let allowed = self.allows_another(attempt.number);
+        let again = attempt.draining || allowed;
+        let wait = match (allowed, attempt.draining) {
+            // Each half still gets one attempt, so that in the end only the key to blame is given up.
+            (false, false) => Duration::ZERO,
+            (true, false) => self.wait(attempt.number, chance),
+            (true, true) => self.wait(attempt.number, chance).min(draining_wait(attempt.number)),
+            // However short the policy's waits are, they were not meant to go on.
+            (false, true) => draining_wait(attempt.number - self.attempts.unwrap_or(0) + 1),
+        };
+        let splits = match failure.effect {
+            Effect::NeverApplied => true,
+            Effect::NotApplied => !attempt.frozen,
+            Effect::Unknown => false,
+        };
+        match (splits && attempt.keys > 1, again) {
+            (true, _) => Next::Halve(wait),
+            (false, true) => Next::Again(wait),
+            (false, false) => Next::GiveUp,
+        }
+    }
+
+    fn allows_another(&self, attempts_made: u32) -> bool {
         self.attempts.is_none_or(|attempts| attempts_made < attempts)
     }
 
     /// The wait after `attempts_made` attempts; `chance` is uniform in 0..1.
-    pub(crate) fn wait(&self, attempts_made: u32, chance: f64) -> Duration {
+    fn wait(&self, attempts_made: u32, chance: f64) -> Duration {
         if self.delay.is_zero() {
             // Zero times an infinite factor would not be a number.
             return Duration::ZERO;
@@ -128,13 +163,100 @@ impl RetryPolicy {
     }
 }
 
+/// An attempt that failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) keys: usize,
+    /// An earlier one may have been applied.
+    pub(crate) frozen: bool,
+    /// The buffer is shutting down.
+    pub(crate) draining: bool,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Next {
+    /// The same batch again, after this wait.
+    Again(Duration),
+    /// Nothing of it was applied and some key of it may be to blame: each half goes on as a batch of its
+    /// own.
+    Halve(Duration),
+    /// `handle_error` decides.
+    GiveUp,
+}
+
+/// How long a wait lasts at most that begins or goes on while the buffer drains.
+pub(crate) fn draining_wait(attempts_made: u32) -> Duration {
+    let doublings = attempts_made.saturating_sub(1).min(16);
+    DRAINING_CAP.min(DRAINING_DELAY * 2_u32.pow(doublings))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::FailureCause;
+
+    const FIRST: Attempt = Attempt { number: 1, keys: 2, frozen: false, draining: false };
+
+    fn failed(effect: Effect) -> Failure {
+        Failure { effect, ..Failure::unknown(FailureCause::Panicked("".into())) }
+    }
+
+    #[test]
+    fn what_may_be_applied_is_sent_again_and_what_was_not_is_halved() {
+        let policy = RetryPolicy::fixed(2, Duration::from_secs(3));
+        let (again, halve) = (Next::Again(Duration::from_secs(3)), Next::Halve(Duration::from_secs(3)));
+        let frozen = Attempt { frozen: true, ..FIRST };
+        let alone = Attempt { keys: 1, ..FIRST };
+        for (effect, first, frozen_too, one_key) in [
+            (Effect::Unknown, again, again, again),
+            (Effect::NotApplied, halve, again, again),
+            (Effect::NeverApplied, halve, halve, again),
+        ] {
+            let next = |attempt| policy.next(&failed(effect), attempt, 0.0);
+            assert_eq!([next(FIRST), next(frozen), next(alone)], [first, frozen_too, one_key], "{effect:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_is_given_up_but_halves_get_one_of_their_own() {
+        let policy = RetryPolicy::never();
+        assert_eq!(policy.next(&failed(Effect::Unknown), FIRST, 0.0), Next::GiveUp);
+        assert_eq!(policy.next(&failed(Effect::NotApplied), FIRST, 0.0), Next::Halve(Duration::ZERO));
+        let alone = Attempt { keys: 1, ..FIRST };
+        assert_eq!(policy.next(&failed(Effect::NeverApplied), alone, 0.0), Next::GiveUp);
+    }
+
+    #[test]
+    fn what_is_hopeless_is_given_up_at_once_whatever_the_policy() {
+        let failure = Failure { hopeless: true, ..failed(Effect::NotApplied) };
+        let draining = Attempt { draining: true, ..FIRST };
+        for attempt in [FIRST, draining] {
+            assert_eq!(RetryPolicy::default().next(&failure, attempt, 0.0), Next::GiveUp);
+        }
+    }
+
+    #[test]
+    fn draining_goes_on_however_many_attempts_there_were_and_waits_for_less() {
+        let draining = |number| Attempt { number, draining: true, ..FIRST };
+        let next =
+            |policy: &RetryPolicy, number| policy.next(&failed(Effect::Unknown), draining(number), 0.0);
+        let policy = RetryPolicy::never();
+        let waits = [1, 2, 3, 4, 5, 6, u32::MAX].map(|number| next(&policy, number));
+        assert_eq!(
+            waits,
+            [50, 100, 200, 400, 800, 1_000, 1_000].map(|ms| Next::Again(Duration::from_millis(ms)))
+        );
+        let hasty = RetryPolicy::fixed(9, Duration::from_millis(7));
+        assert_eq!(next(&hasty, 3), Next::Again(Duration::from_millis(7)), "the policy's own is shorter");
+        assert_eq!(next(&hasty, 9), Next::Again(Duration::from_millis(50)), "and is over then");
+    }
 
     #[test]
     fn waits_grow_by_the_factor_up_to_the_cap() {
-        let policy = RetryPolicy::new().delay(Duration::from_secs(1)).factor(2.0).cap(Duration::from_secs(5));
+        let policy = RetryPolicy::new().cap(Duration::from_secs(5)).jitter(0.0);
         let waits: Vec<_> = (1..=5).map(|attempts| policy.wait(attempts, 0.9).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5, 5]);
         assert_eq!(policy.wait(u32::MAX, 0.0), Duration::from_secs(5));
@@ -154,7 +276,7 @@ mod tests {
         assert!(policy.allows_another(2));
         assert!(!policy.allows_another(3));
         assert!(!RetryPolicy::never().allows_another(1));
-        assert!(policy.forever().allows_another(u32::MAX));
+        assert!(RetryPolicy::default().allows_another(u32::MAX));
     }
 
     #[test]

@@ -14,9 +14,17 @@ pub(crate) type Reached<T> = Vec<(T, u32)>;
 
 #[derive(Debug)]
 struct Watch<K, T> {
-    /// How many generations of a key have still to be settled, oldest first.
-    outstanding: HashMap<K, u32>,
+    outstanding: HashMap<K, Outstanding>,
     waiter: T,
+}
+
+/// What is waited for of a key.
+#[derive(Debug, Default)]
+struct Outstanding {
+    /// How many of the oldest generations it does not wait for: they were put before the others later.
+    skipped: u32,
+    /// How many generations, after those, have still to be settled.
+    left: u32,
 }
 
 impl<K, T> Default for Watches<K, T> {
@@ -38,24 +46,35 @@ impl<K: Hash + Eq, T: Clone + PartialEq> Watches<K, T> {
             self.watches.len() - 1
         });
         let outstanding = self.watches[place].outstanding.entry(key).or_default();
-        let more = generations.saturating_sub(*outstanding);
-        *outstanding += more;
+        let left = generations.max(outstanding.skipped + outstanding.left);
+        let more = left - outstanding.left;
+        *outstanding = Outstanding { skipped: 0, left };
         more
+    }
+
+    /// A generation of `key` has come before all others: nobody waits for it.
+    pub(crate) fn put_before(&mut self, key: &K) {
+        let of_key = self.watches.iter_mut().filter_map(|watch| watch.outstanding.get_mut(key));
+        of_key.for_each(|outstanding| outstanding.skipped += 1);
     }
 
     /// The generation of `key` at this place, the oldest being at 1, is settled: counts it for those who
     /// waited for it.
     pub(crate) fn settled(&mut self, key: &K, place: u32, reached: &mut Reached<T>) {
         self.watches.retain_mut(|watch| {
-            if let Some(left) = watch.outstanding.get_mut(key).filter(|left| **left >= place) {
-                match reached.last_mut() {
-                    Some((waiter, generations)) if *waiter == watch.waiter => *generations += 1,
-                    _ => reached.push((watch.waiter.clone(), 1)),
+            match watch.outstanding.get_mut(key) {
+                Some(Outstanding { skipped, .. }) if place <= *skipped => *skipped -= 1,
+                Some(Outstanding { skipped, left }) if place <= *skipped + *left => {
+                    match reached.last_mut() {
+                        Some((waiter, generations)) if *waiter == watch.waiter => *generations += 1,
+                        _ => reached.push((watch.waiter.clone(), 1)),
+                    }
+                    *left -= 1;
+                    if *left == 0 {
+                        watch.outstanding.remove(key);
+                    }
                 }
-                *left -= 1;
-                if *left == 0 {
-                    watch.outstanding.remove(key);
-                }
+                _ => {}
             }
             !watch.outstanding.is_empty()
         });
@@ -121,6 +140,27 @@ mod tests {
         assert_eq!(settled(&mut watches, "a", 2), [(2, 1)]);
         assert_eq!(settled(&mut watches, "a", 1), [(1, 1), (2, 1)]);
         assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_put_before_the_rest() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 1);
+        watches.put_before(&"a");
+        watches.put_before(&"b");
+        assert_eq!(settled(&mut watches, "a", 3), [], "newer");
+        assert_eq!(settled(&mut watches, "a", 1), [], "put before");
+        assert_eq!(settled(&mut watches, "a", 1), [(1, 1)]);
+        assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn who_asks_again_waits_for_what_was_put_before_too() {
+        let mut watches = Watches::default();
+        watches.add(&1, "a", 1);
+        watches.put_before(&"a");
+        assert_eq!(watches.add(&1, "a", 2), 1);
+        assert_eq!([settled(&mut watches, "a", 1), settled(&mut watches, "a", 1)], [[(1, 1)], [(1, 1)]]);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 
 use crate::batch::BatchId;
-use crate::failure::FlushFailure;
+use crate::failure::FailureCause;
 use crate::observer::{FlushEvent, Observer};
 
 /// Publishes counters and histograms through the `metrics` facade, with the label `buffer`.
@@ -40,7 +40,7 @@ impl Observer for MetricsObserver {
         histogram!("write_behind_flush_seconds", "buffer" => buffer).record(took.as_secs_f64());
     }
 
-    fn flush_failed(&self, flush: &FlushEvent<'_>, _keys: usize, _failure: &FlushFailure, took: Duration) {
+    fn flush_failed(&self, flush: &FlushEvent<'_>, _keys: usize, _cause: &FailureCause, took: Duration) {
         let buffer = flush.buffer.to_owned();
         counter!("write_behind_flush_failures_total", "buffer" => buffer.clone()).increment(1);
         histogram!("write_behind_flush_seconds", "buffer" => buffer).record(took.as_secs_f64());
@@ -50,7 +50,7 @@ impl Observer for MetricsObserver {
         counter!("write_behind_flush_retries_total", "buffer" => flush.buffer.to_owned()).increment(1);
     }
 
-    fn gave_up(&self, buffer: &str, inserts: u64, _attempts: u32, _failure: &FlushFailure) {
+    fn gave_up(&self, buffer: &str, inserts: u64, _attempts: u32, _cause: &FailureCause) {
         counter!("write_behind_gave_up_inserts_total", "buffer" => buffer.to_owned()).increment(inserts);
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tracing::{debug, info, trace, warn};
 
 use crate::batch::BatchId;
-use crate::failure::FlushFailure;
+use crate::failure::FailureCause;
 use crate::observer::{FlushEvent, Observer};
 
 /// Emits a `tracing` event for everything that happens, under the target `write_behind`. Feature
@@ -33,9 +33,9 @@ impl Observer for TracingObserver {
         debug!(target: "write_behind", buffer, %batch, attempt, ?reason, keys, inserts, ?took, "flush succeeded");
     }
 
-    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, failure: &FlushFailure, took: Duration) {
+    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, cause: &FailureCause, took: Duration) {
         let FlushEvent { buffer, batch, attempt, .. } = flush;
-        warn!(target: "write_behind", buffer, %batch, attempt, keys, ?took, error = %failure, "flush failed");
+        warn!(target: "write_behind", buffer, %batch, attempt, keys, ?took, error = %cause, "flush failed");
     }
 
     fn flush_retried(&self, flush: &FlushEvent<'_>, after: Duration) {
@@ -43,8 +43,8 @@ impl Observer for TracingObserver {
         debug!(target: "write_behind", buffer, %batch, attempt, keys, ?after, "flush will be tried again");
     }
 
-    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, failure: &FlushFailure) {
-        warn!(target: "write_behind", buffer, inserts, attempts, error = %failure, "gave a key up");
+    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, cause: &FailureCause) {
+        warn!(target: "write_behind", buffer, inserts, attempts, error = %cause, "gave a key up");
     }
 
     fn overdue(&self, buffer: &str, batch: BatchId, running: Duration) {
@@ -122,7 +122,7 @@ mod tests {
             keys: 3,
             inserts: 4,
         };
-        let failure = FlushFailure::from_error("no disk");
+        let failure = FailureCause::Misreported("no disk".into());
         tracing::subscriber::with_default(lines.clone(), || {
             let observer = TracingObserver;
             observer.flush_started(&flush);
@@ -141,7 +141,7 @@ mod tests {
         let expected = ["TRACE", "DEBUG", "WARN", "DEBUG", "WARN", "WARN", "WARN", "WARN", "INFO", "INFO"];
         assert_eq!(levels, expected);
         assert!(lines[0].1.contains("batch=00000000000000ab-7 "), "{}", lines[0].1);
-        assert!(lines[2].1.contains("error=no disk "), "{}", lines[2].1);
+        assert!(lines[2].1.contains("no disk "), "{}", lines[2].1);
         assert!(lines.iter().all(|(_, line)| line.contains("buffer=\"b\" ")));
     }
 }

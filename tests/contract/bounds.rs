@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use write_behind::{InsertErrorKind, Overflow, RetryPolicy};
+use write_behind::{Aggregate, InsertErrorKind, Overflow};
 
-use crate::support::{Driver, Gate, Rig, Script, ms, secs};
+use crate::support::{Driver, Gate, Rig, Script, ms, secs, steady};
 
 each_driver! {
     c14_keys_are_bounded_with_data_in_flight_included,
     c14_weight_is_bounded_and_no_room_is_lost,
+    c14_weight_that_was_not_announced_is_charged,
+    c14_weight_that_was_not_announced_is_paid_back,
     c14_the_bound_holds_over_many_partitions,
     c14_no_insert_is_refused_while_any_partition_has_room,
     c14_blocking_waits_for_room,
@@ -29,7 +31,7 @@ type Lists = Rig<&'static str, Vec<u32>>;
 
 fn c14_keys_are_bounded_with_data_in_flight_included(driver: Driver) {
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
-    let rig = Lists::with(driver, sink, |builder| builder.max_keys(2).retry(RetryPolicy::new().forever()));
+    let rig = Lists::with(driver, sink, |builder| builder.max_keys(2).retry(steady()));
     rig.insert("a", 1);
     rig.insert("b", 1);
     rig.buffer.flush_all();
@@ -50,6 +52,60 @@ fn c14_weight_is_bounded_and_no_room_is_lost(driver: Driver) {
         rig.eventually("all is flushed", || rig.buffer.stats().flushed == 100 * round);
     }
     assert_eq!(rig.buffer.stats().weight, 0);
+}
+
+/// Announces nothing of what it weighs.
+#[derive(Clone)]
+struct Heavy(Vec<u64>);
+
+impl Aggregate for Heavy {
+    type Item = u64;
+
+    fn start(weight: u64) -> Self {
+        Heavy(vec![weight])
+    }
+
+    fn absorb(&mut self, weight: u64) {
+        self.0.push(weight);
+    }
+
+    fn merge(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    fn weight(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// A thousand inserts of a thousand bytes fitted into a thousand bytes.
+fn c14_weight_that_was_not_announced_is_charged(driver: Driver) {
+    let rig = Rig::<u32, Heavy>::start(driver, |builder| builder.max_weight(1_000).partitions(1));
+    let accepted = (0..1_000).filter(|_| rig.buffer.insert(1, 1_000).is_ok()).count();
+    assert_eq!((accepted, rig.buffer.stats().weight), (2, 2_000), "exceeded by one insert and no more");
+    assert_eq!(rig.buffer.insert(2, 1).expect_err("it is full").kind, InsertErrorKind::Full);
+    rig.buffer.flush_all();
+    rig.eventually("there is room again", || rig.buffer.stats().flushed == 2);
+    assert_eq!(rig.buffer.stats().weight, 0);
+    rig.insert(1, 400);
+    rig.insert(2, 400);
+    assert_eq!(rig.buffer.stats().weight, 800);
+}
+
+fn c14_weight_that_was_not_announced_is_paid_back(driver: Driver) {
+    let rig = Rig::<u32, Heavy>::start(driver, |builder| builder.max_weight(1_000).partitions(4));
+    for round in 1..=20 {
+        (0..8).for_each(|key| drop(rig.buffer.insert(key, 300)));
+        let stats = rig.buffer.stats();
+        assert!(
+            (1_000..=2_200).contains(&stats.weight),
+            "each partition has exceeded it once: {}",
+            stats.weight
+        );
+        rig.buffer.flush_all();
+        rig.eventually("all is flushed", || rig.buffer.stats().keys == 0);
+        assert_eq!(rig.buffer.stats().weight, 0, "round {round}");
+    }
 }
 
 fn c14_the_bound_holds_over_many_partitions(driver: Driver) {
@@ -94,7 +150,7 @@ fn c14_blocking_waits_for_room(driver: Driver) {
 fn c14_blocking_ends_at_its_timeout(driver: Driver) {
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
     let rig = Lists::with(driver, sink, |builder| {
-        builder.max_keys(1).retry(RetryPolicy::new().forever()).overflow(Overflow::Block { timeout: secs(3) })
+        builder.max_keys(1).retry(steady()).overflow(Overflow::Block { timeout: secs(3) })
     });
     rig.insert("a", 1);
     let error = rig.while_time_passes(|buffer| buffer.insert("b", 2)).expect_err("there is no room");

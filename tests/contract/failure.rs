@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use write_behind::{FlushError, Outcome, RetryPolicy, Sum, UndeliveredState, Verdict};
+use write_behind::{FlushError, RetryPolicy, Sum, UndeliveredState, Verdict};
 
-use crate::support::{Driver, Gate, Rig, Script, ms, secs};
+use crate::support::{Driver, Gate, Rig, Script, ms, secs, steady};
 
 each_driver! {
     c10_a_panic_fails_its_batch_and_nothing_else,
@@ -14,7 +14,8 @@ each_driver! {
     c11_a_retry_holds_no_worker,
     c12_handle_error_gets_key_data_error_and_attempts,
     c12_a_panic_in_handle_error_keeps_the_data_for_shutdown,
-    c12_a_fatal_failure_goes_to_handle_error_at_once,
+    c12_what_handle_error_keeps_is_observable_and_returned,
+    c12_what_is_given_up_goes_to_handle_error_at_once,
     c13_requeued_data_comes_before_newer_data,
     c13_requeueing_cannot_loop_hot,
     c13_totals_that_cannot_be_merged_stay_apart_and_in_order,
@@ -59,7 +60,7 @@ fn c11_a_poison_key_holds_up_no_other(driver: Driver) {
         13 => Err("poison".into()),
         _ => Ok(()),
     });
-    let retry = RetryPolicy::new().forever();
+    let retry = steady();
     let rig = Rig::with(driver, sink, |builder| builder.flush_threads(1).retry(retry));
     for round in 0..3 {
         (0..30).for_each(|key| rig.insert(key, round));
@@ -92,7 +93,7 @@ fn c11_a_retry_holds_no_worker(driver: Driver) {
         _ => Ok(()),
     });
     let rig = Lists::with(driver, sink, |builder| {
-        builder.flush_threads(1).retry(RetryPolicy::new().delay(secs(30)))
+        builder.flush_threads(1).retry(steady().attempts(4).delay(secs(30)))
     });
     rig.insert("sick", 1);
     rig.buffer.flush("sick");
@@ -107,7 +108,7 @@ fn c12_handle_error_gets_key_data_error_and_attempts(driver: Driver) {
     let attempts = AtomicU32::new(0);
     let sink =
         Script::keys(move |_, _, _| Err(format!("failure {}", attempts.fetch_add(1, Ordering::Relaxed) + 1)));
-    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::new().attempts(3)));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(steady().attempts(3)));
     rig.insert("key", 1);
     rig.insert("key", 2);
     rig.pass_time_until("it is given up", || rig.buffer.stats().gave_up == 2);
@@ -125,17 +126,27 @@ fn c12_a_panic_in_handle_error_keeps_the_data_for_shutdown(driver: Driver) {
     let stats = rig.buffer.stats();
     assert_eq!((stats.in_flight, stats.keys, stats.weight, stats.balance()), (2, 1, 2, 0));
     let error = rig.while_time_passes(|buffer| buffer.shutdown(secs(5))).expect_err("it comes back");
-    let mut left = error.into_undelivered();
+    let mut left = error.into_undelivered().into_iter().collect::<Vec<_>>();
     let undelivered = left.pop().expect("one key");
-    assert!(matches!(undelivered.state(), UndeliveredState::Unhandled { attempts: 1, .. }));
+    assert!(matches!(undelivered.state(), UndeliveredState::GivenUp { attempts: 1, .. }));
     assert_eq!(undelivered.into_parts().expect("nobody else holds it"), ("key", vec![1, 2]));
     assert!(left.is_empty());
     let stats = rig.buffer.stats();
     assert_eq!((stats.returned, stats.keys, stats.weight, stats.balance()), (2, 0, 0, 0));
 }
 
-fn c12_a_fatal_failure_goes_to_handle_error_at_once(driver: Driver) {
-    let sink = Script::batches(|_, _| Err(FlushError::fatal("malformed".to_owned())));
+fn c12_what_handle_error_keeps_is_observable_and_returned(driver: Driver) {
+    let sink = Script::keys(|_, _, _| Err("down".into())).keeping();
+    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::never()));
+    rig.insert("key", 1);
+    rig.buffer.flush("key");
+    rig.eventually("it is kept", || rig.buffer.stats().undelivered == 1);
+    let error = rig.buffer.shutdown(secs(5)).expect_err("it comes back");
+    assert_eq!(error.into_undelivered().inserts(), 1);
+}
+
+fn c12_what_is_given_up_goes_to_handle_error_at_once(driver: Driver) {
+    let sink = Script::batches(|_, _| Err(FlushError::not_applied("malformed".to_owned()).give_up()));
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert("key", 1);
     rig.buffer.flush("key");
@@ -146,16 +157,16 @@ fn c12_a_fatal_failure_goes_to_handle_error_at_once(driver: Driver) {
 fn requeueing<V: write_behind::Aggregate + Clone>(times: u32) -> Script<&'static str, V> {
     let failures = AtomicU32::new(0);
     let sink = Script::batches(move |_, _| match failures.fetch_add(1, Ordering::Relaxed) < times {
-        true => Err(FlushError::fatal("not now".to_owned())),
+        true => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         false => Ok(()),
     });
-    sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()))
+    sink.on_error(|_, letter| Verdict::Requeue(letter))
 }
 
 fn c13_requeued_data_comes_before_newer_data(driver: Driver) {
-    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Vec<u32>>, failed| {
+    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Vec<u32>>, letter| {
         sink.buffer().insert("key", 2).expect("there is room");
-        Verdict::Requeue(failed.into_data())
+        Verdict::Requeue(letter)
     });
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert("key", 1);
@@ -178,9 +189,9 @@ fn c13_requeueing_cannot_loop_hot(driver: Driver) {
 }
 
 fn c13_totals_that_cannot_be_merged_stay_apart_and_in_order(driver: Driver) {
-    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Sum<i64>>, failed| {
+    let sink = requeueing(1).on_error(|sink: &Script<&'static str, Sum<i64>>, letter| {
         sink.buffer().insert("key", 1).expect("there is room");
-        Verdict::Requeue(failed.into_data())
+        Verdict::Requeue(letter)
     });
     let rig = Rig::with(driver, sink, |builder| builder);
     rig.insert("key", i64::MAX);
@@ -192,7 +203,7 @@ fn c13_requeueing_during_shutdown_returns_the_data(driver: Driver) {
     let rig = Lists::with(driver, requeueing(u32::MAX), |builder| builder);
     rig.insert("key", 1);
     let error = rig.while_time_passes(|buffer| buffer.shutdown(secs(5))).expect_err("it comes back");
-    let left = error.into_undelivered();
+    let left = error.into_undelivered().into_iter().collect::<Vec<_>>();
     assert_eq!((left[0].key(), left[0].data(), left.len()), (&"key", &vec![1], 1));
     assert_eq!(rig.buffer.stats().balance(), 0);
 }
@@ -237,14 +248,12 @@ fn c11_a_slow_handle_error_holds_up_no_other_key(driver: Driver) {
 #[test]
 fn c11_each_key_fails_in_its_own_way() {
     let sink = Script::batches(|_, batch| {
-        let failures = batch.entries().iter().enumerate().filter_map(|(place, entry)| match *entry.key() {
-            "fatal" => Some(write_behind::KeyFailure::new(place, Outcome::Fatal, "no".to_owned())),
-            "unknown" if batch.attempt() == 1 => {
-                Some(write_behind::KeyFailure::new(place, Outcome::Unknown, "maybe".to_owned()))
-            }
+        let failures = batch.entries().iter().filter_map(|entry| match *entry.key() {
+            "fatal" => Some(entry.failed(FlushError::unknown("no").give_up())),
+            "unknown" if batch.attempt() == 1 => Some(entry.failed("maybe")),
             _ => None,
         });
-        Err(FlushError::keys(failures))
+        FlushError::entries(failures)
     });
     let rig = Lists::with(Driver::Inline, sink, |builder| builder);
     for key in ["fatal", "unknown", "fine"] {

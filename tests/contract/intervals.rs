@@ -80,10 +80,10 @@ impl IntervalPolicy<&'static str, Vec<u32>> for Asked {
 
 fn c01_a_policy_is_asked_once_per_generation_and_when_data_is_put_back(driver: Driver) {
     let sink = Script::batches(|sink: &Script<&'static str, Vec<u32>>, _| match sink.calls().len() {
-        1 => Err(FlushError::fatal("not now".to_owned())),
+        1 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
+    let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let asked = Asked::default();
     let rig = Lists::with(driver, sink, |builder| builder.interval_policy(asked.clone()));
     (1..=3).for_each(|item| rig.insert("key", item));
@@ -194,7 +194,7 @@ fn c01_steps_count_for_each_generation_anew(driver: Driver) {
     rig.advance(secs(2));
     (4..6).for_each(|item| rig.insert("key", item));
     flushes_at(&rig, secs(11));
-    assert_eq!(rig.buffer.remove("key"), None);
+    assert_eq!(rig.buffer.remove("key"), Vec::<Vec<u32>>::new());
     (6..8).for_each(|item| rig.insert("key", item));
     flushes_at(&rig, secs(21));
 }
@@ -233,10 +233,10 @@ fn c01_jitter_is_added_to_steps(driver: Driver) {
 
 fn c13_data_that_is_put_back_begins_with_its_fresh_deadline_whatever_steps_it_has_passed(driver: Driver) {
     let sink = Script::batches(|sink: &Script<&'static str, Vec<u32>>, _| match sink.calls().len() {
-        1 => Err(FlushError::fatal("not now".to_owned())),
+        1 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
+    let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let rig = Lists::with(driver, sink, |builder| {
         builder.interval(secs(10)).interval_at(3, secs(5)).interval_at(5, secs(1))
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use write_behind::{Buffer, BuildError, Builder, Overflow, RetryPolicy, Sum};
 
-use crate::support::{Call, Driver, Rig, Script, ms, secs};
+use crate::support::{Call, Driver, Rig, Script, ms, secs, steady};
 
 each_driver! {
     c16_every_bad_setting_is_refused_by_name,
@@ -108,7 +108,7 @@ fn c20_the_insert_that_wakes_it_is_as_durable_as_any(driver: Driver) {
 
 fn c20_a_retrying_key_keeps_it_awake(driver: Driver) {
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
-    let retry = RetryPolicy::new().forever().delay(secs(20));
+    let retry = steady().delay(secs(20));
     let rig = Lists::with(driver, sink, |builder| builder.retry(retry).hibernate_after(secs(1)));
     rig.insert("key", 1);
     rig.pass_time_until("it waits for its retry", || rig.buffer.stats().retries == 1);

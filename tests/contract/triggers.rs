@@ -114,14 +114,14 @@ fn c01_a_tuple_leaves_as_soon_as_one_member_is_ready(driver: Driver) {
 fn c13_a_complete_join_that_is_put_back_waits_for_its_fresh_deadline(driver: Driver) {
     for first_part_alone in [false, true] {
         let sink = Script::batches(|sink: &Script<&'static str, Join<2>>, _| match sink.calls().len() {
-            1 => Err(FlushError::fatal("not now".to_owned())),
+            1 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
             _ => Ok(()),
         });
-        let sink = sink.on_error(move |sink, failed| {
+        let sink = sink.on_error(move |sink, letter| {
             if first_part_alone {
                 sink.buffer().insert("order", (1, 20)).expect("there is room");
             }
-            Verdict::Requeue(failed.into_data())
+            Verdict::Requeue(letter)
         });
         let rig = Joins::<2>::with(driver, sink, |builder| builder.interval(secs(5)));
         rig.insert("order", (0, 10));
@@ -161,10 +161,10 @@ impl Aggregate for Pair {
 
 fn c13_an_insert_into_complete_data_that_was_put_back_does_not_hasten_it(driver: Driver) {
     let sink = Script::batches(|sink: &Script<&'static str, Pair>, _| match sink.calls().len() {
-        1 => Err(FlushError::fatal("not now".to_owned())),
+        1 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
+    let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let rig = Rig::with(driver, sink, |builder| builder.interval(secs(5)));
     (1..=2).for_each(|item| rig.insert("key", item));
     rig.eventually("it is put back", || rig.buffer.stats().failures == 1 && rig.buffer.stats().pending == 2);

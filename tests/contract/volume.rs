@@ -4,7 +4,7 @@ use std::thread;
 
 use write_behind::{FlushError, FlushReason, InsertErrorKind, Verdict};
 
-use crate::support::{Driver, Rig, Script, secs};
+use crate::support::{Driver, Rig, Script, secs, steady};
 
 each_driver! {
     c01_a_buffer_that_is_full_as_a_whole_flushes_all_that_is_pending,
@@ -42,7 +42,7 @@ fn c01_what_has_left_does_not_count_towards_the_whole(driver: Driver) {
     (0..3).for_each(|item| rig.insert("removed", item));
     rig.advance(secs(1));
     assert_eq!(rig.buffer.stats().pending, 3, "what was flushed still counts");
-    assert_eq!(rig.buffer.remove("removed"), Some(vec![0, 1, 2]));
+    assert_eq!(rig.buffer.remove("removed"), [vec![0, 1, 2]]);
     (0..4).for_each(|item| rig.insert("left", item));
     rig.advance(secs(1));
     assert_eq!(rig.buffer.stats().pending, 4);
@@ -58,9 +58,8 @@ fn c01_what_was_asked_for_as_a_whole_does_not_count_again(driver: Driver) {
             false => Ok(()),
         }
     });
-    let rig = Lists::with(driver, sink, |builder| {
-        builder.interval(secs(3_600)).flush_all_at(4).retry(write_behind::RetryPolicy::new().forever())
-    });
+    let rig =
+        Lists::with(driver, sink, |builder| builder.interval(secs(3_600)).flush_all_at(4).retry(steady()));
     (0..4).for_each(|item| rig.insert("stuck", item));
     rig.eventually("it is in flight", || rig.buffer.stats().in_flight == 4);
     (0..4).for_each(|item| rig.insert("stuck", item));
@@ -105,10 +104,10 @@ fn c01_no_trigger_of_the_whole_is_lost_among_threads(driver: Driver) {
 
 fn c13_data_that_is_put_back_does_not_count_towards_the_whole(driver: Driver) {
     let sink = Script::batches(|sink: &Script<&'static str, Vec<u32>>, _| match sink.calls().len() {
-        1..=3 => Err(FlushError::fatal("not now".to_owned())),
+        1..=3 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
+    let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let rig = Lists::with(driver, sink, |builder| builder.interval(secs(5)).flush_all_at(3).partitions(1));
     (0..3).for_each(|item| rig.insert("key", item));
     rig.eventually("it is put back", || rig.buffer.stats().failures == 1 && rig.buffer.stats().pending == 3);

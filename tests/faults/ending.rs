@@ -69,22 +69,28 @@ fn a_shed_handler_runs_under_no_lock(driver: Driver) {
 
     struct Asking(WeakBuffer<u32, Vec<u32>>);
     impl DataBuffer<u32, Vec<u32>> for Asking {
-        type Error = String;
-
-        fn handle_flush(&self, _: &u32, _: &Vec<u32>) -> Result<(), String> {
+        fn handle_flush(
+            &self,
+            _: &u32,
+            _: &Vec<u32>,
+            _: &write_behind::FlushContext,
+        ) -> Result<(), write_behind::FlushError> {
             Ok(())
         }
 
         fn handle_shed(&self, _: u32, _: Vec<u32>) {
             let buffer = self.0.upgrade().expect("a handle is left");
-            assert_eq!(buffer.remove(&1), Some(vec![1]));
+            assert_eq!(buffer.remove(&1), [vec![1]]);
             assert_eq!(buffer.stats().keys, 0);
         }
     }
     impl AsyncDataBuffer<u32, Vec<u32>> for Asking {
-        type Error = String;
-
-        async fn handle_flush(&self, _: &u32, _: &Vec<u32>) -> Result<(), String> {
+        async fn handle_flush(
+            &self,
+            _: &u32,
+            _: &Vec<u32>,
+            _: &write_behind::FlushContext,
+        ) -> Result<(), write_behind::FlushError> {
             Ok(())
         }
 

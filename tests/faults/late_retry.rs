@@ -5,19 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use write_behind::{
-    Buffer, DataBuffer, FlushBatch, FlushError, FlushEvent, Observer, RetryPolicy, Sum, SummingBuffer,
+    BatchDataBuffer, Buffer, FlushBatch, FlushError, FlushEvent, Observer, Sum, SummingBuffer,
 };
 
 struct Broken;
 
-impl DataBuffer<String, Sum<i64>> for Broken {
-    type Error = String;
-
-    fn handle_flush(&self, _: &String, _: &Sum<i64>) -> Result<(), String> {
-        Err("broken".to_owned())
-    }
-
-    fn handle_flush_batch(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError<String>> {
+impl BatchDataBuffer<String, Sum<i64>> for Broken {
+    fn handle_flush_batch(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
         // One key is resent as it is, several are halved.
         Err(FlushError::not_applied(format!("broken with {} keys", batch.len())))
     }
@@ -42,15 +36,17 @@ fn data_is_handed_back(keys: usize) {
     let buffer: SummingBuffer<String, i64> = Buffer::builder()
         .interval(Duration::from_secs(3_600))
         .partitions(1)
-        .retry(RetryPolicy::new().forever())
         .observer(Slow { arrived, go_on: Mutex::new(go_on) })
         .start(Broken)
         .unwrap();
     (0..keys).for_each(|key| buffer.add(&key.to_string(), 7).unwrap());
     buffer.flush_all();
     arrives.recv().unwrap();
-    let hand_back =
-        || buffer.shutdown(Duration::ZERO).map_or_else(|error| error.into_undelivered(), |()| vec![]);
+    let hand_back = || {
+        buffer
+            .shutdown(Duration::ZERO)
+            .map_or_else(|error| error.into_undelivered().into_iter().collect::<Vec<_>>(), |()| vec![])
+    };
     let mut left = hand_back();
     drop(go);
     let limit = Instant::now() + Duration::from_secs(30);

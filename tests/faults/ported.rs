@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use write_behind::{FlushBatch, FlushWaitError, InsertErrorKind, Overflow, RetryPolicy, Sum};
+use write_behind::{FlushBatch, FlushWaitError, InsertErrorKind, Overflow, Sum};
 
-use crate::support::{Driver, Gate, Rig, Script, ms, secs};
+use crate::support::{Driver, Gate, Rig, Script, ms, secs, steady};
 
 each_driver! {
     attempts_are_exactly_as_configured,
@@ -28,7 +28,7 @@ type Lists = Rig<u32, Vec<u32>>;
 fn attempts_are_exactly_as_configured(driver: Driver) {
     for attempts in 1..=5 {
         let sink = Script::batches(|_, _| Err("down".to_owned().into()));
-        let retry = RetryPolicy::new().attempts(attempts).delay(ms(400));
+        let retry = steady().attempts(attempts).delay(ms(400));
         let rig = Lists::with(driver, sink, |builder| builder.retry(retry));
         rig.insert(1, 1);
         rig.pass_time_until("it is given up", || rig.buffer.stats().gave_up == 1);
@@ -135,7 +135,7 @@ fn a_waiter_that_times_out_leaves_no_trace(driver: Driver) {
         true => Err("down".to_owned().into()),
         false => Ok(()),
     });
-    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::new().forever()));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(steady()));
     rig.insert(1, 1);
     let timed_out = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(2)));
     assert!(matches!(timed_out, Err(FlushWaitError::TimedOut(after)) if after == secs(2)));

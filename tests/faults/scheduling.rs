@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use write_behind::{Buffer, ManualClock};
 
-use crate::support::{Call, Driver, Rig, ms, secs};
+use crate::support::{Call, Driver, Rig, ms, secs, steady};
 
 each_driver! {
     a_size_flush_cancels_the_timer_of_its_generation,
@@ -38,7 +38,7 @@ fn a_stale_timer_does_not_cut_a_retry_short(driver: Driver) {
         _ => Ok(()),
     });
     let rig = Lists::with(driver, sink, |builder| {
-        builder.interval(secs(2)).retry(write_behind::RetryPolicy::new().delay(secs(10)))
+        builder.interval(secs(2)).retry(steady().attempts(4).delay(secs(10)))
     });
     rig.insert(1, 1);
     rig.advance(secs(1));
@@ -108,7 +108,7 @@ fn no_batch_is_empty_and_none_is_too_large(driver: Driver) {
         rig.insert(key, 1);
         rig.advance(ms(u64::from(key)));
         if key % 9 == 0 {
-            rig.buffer.remove(&(key / 2));
+            drop(rig.buffer.remove(&(key / 2)));
             rig.buffer.flush_all();
         }
     }
@@ -158,9 +158,12 @@ impl Hasher for Quarters {
 struct Order(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl write_behind::DataBuffer<u8, Vec<u8>> for Order {
-    type Error = String;
-
-    fn handle_flush(&self, key: &u8, _: &Vec<u8>) -> Result<(), String> {
+    fn handle_flush(
+        &self,
+        key: &u8,
+        _: &Vec<u8>,
+        _: &write_behind::FlushContext,
+    ) -> Result<(), write_behind::FlushError> {
         self.0.lock().unwrap().push(*key);
         Ok(())
     }

@@ -20,7 +20,8 @@ impl<V: Kind> Pair<V> {
         assert_eq!(stats.balance(), 0, "{stats:?}");
         let pending = model.keys.values().flat_map(|state| &state.generations);
         let flying = model.keys.values().flat_map(|state| &state.flight).map(|flight| &flight.generation);
-        let kept: u64 = model.kept.iter().map(|kept| kept.generation.count()).sum();
+        let kept = model.kept.iter().flat_map(|kept| &kept.lines);
+        let kept: u64 = kept.map(|line| line.generation.count()).sum();
         let in_flight = flying.map(|generation| generation.count()).sum::<u64>() + kept;
         let (keys, weight) = model.in_use();
         assert!(keys <= model.settings.max_keys && weight <= model.settings.max_weight);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::{array, option};
-use write_behind::{Outcome, Overflow};
+use write_behind::Overflow;
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -17,8 +17,8 @@ pub(crate) struct History {
     pub(crate) steps: Vec<Step>,
     /// How attempts end, in their order; later ones succeed.
     pub(crate) endings: Vec<Ending>,
-    /// What becomes of keys that are given up, in their order; later ones are done with.
-    pub(crate) verdicts: Vec<Fate>,
+    /// What becomes of keys that are given up, in their order; later ones are forgotten.
+    pub(crate) verdicts: Vec<Spent>,
     /// How long the final shutdown may take.
     pub(crate) patience: Duration,
 }
@@ -32,16 +32,19 @@ pub(crate) struct Settings {
     pub(crate) interval_at: Vec<(u32, Duration)>,
     /// How long a generation of each key may stay; a policy that has no answer panics.
     pub(crate) policy: Option<[Option<Duration>; 6]>,
-    /// Only with one partition and without data that is put back: the model knows neither which keys
-    /// are together in one, nor whether data was put back before or after other data was taken.
+    /// Only with one partition, and without verdicts that put data back: the model keeps one account for
+    /// all partitions, and does not know whether data was put back before or after other data was taken.
     pub(crate) flush_all_at: Option<u64>,
+    /// The sink writes key by key.
+    pub(crate) by_key: bool,
     pub(crate) partitions: usize,
     pub(crate) max_batch_keys: usize,
     pub(crate) flush_threads: usize,
     pub(crate) max_keys: u64,
     pub(crate) max_weight: u64,
     pub(crate) overflow: Overflow,
-    pub(crate) attempts: u32,
+    /// `None`: without end.
+    pub(crate) attempts: Option<u32>,
     pub(crate) delay: Duration,
     pub(crate) hibernate_after: Duration,
     pub(crate) seed: u64,
@@ -57,40 +60,67 @@ pub(crate) enum Step {
     FlushAndWait(u8, Duration),
     FlushAllAndWait(Duration),
     Remove(u8),
+    RetryUndelivered,
+}
+
+/// What the buffer is told of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Telling {
+    pub(crate) effect: Effect,
+    /// No more attempts.
+    pub(crate) hopeless: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Unknown,
+    NotApplied,
+    NeverApplied,
 }
 
 /// How one attempt ends.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Ok,
-    /// Unknown to the buffer; `applied` says what the sink really did.
-    Unknown {
+    /// `applied` says what the sink really did, if it says that this is unknown.
+    Failed {
+        telling: Telling,
         applied: bool,
     },
     Panic {
         applied: bool,
     },
-    NotApplied,
-    Fatal,
-    /// The entries whose bits are set failed with these outcomes, the others are applied.
-    Keys(u8, [Outcome; 3]),
+    /// An entry is named twice.
+    Misreported,
+    /// The entries whose bits are set failed in these ways, the others are applied.
+    Keys(u8, [Telling; 3]),
 }
 
 /// What becomes of a key that is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) fate: Fate,
+    /// And of those keys of its batch that follow.
+    pub(crate) shared: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Done,
+    Forget,
     Requeue,
+    Keep,
     Panic,
+    /// A panic after the data was taken out.
+    TakeAndPanic,
 }
 
 pub(crate) fn histories() -> impl Strategy<Value = History> {
     let steps = vec(step(), 1..50);
     let patience = prop_oneof![Just(0), 1..100_u64, Just(100_000)].prop_map(ms);
-    (settings(), steps, vec(ending(), 0..60), vec(fate(), 0..10), patience).prop_map(
-        |(settings, steps, endings, mut verdicts, patience): (Settings, _, _, Vec<Fate>, _)| {
+    (settings(), steps, vec(ending(), 0..60), vec(spent(), 0..20), patience).prop_map(
+        |(settings, steps, endings, mut verdicts, patience): (Settings, _, _, Vec<Spent>, _)| {
             if settings.flush_all_at.is_some() {
-                verdicts.retain(|fate| *fate != Fate::Requeue);
+                verdicts.retain(|spent| spent.fate != Fate::Requeue);
             }
             History { settings, steps, endings, verdicts, patience }
         },
@@ -104,7 +134,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     let policy = option::of(array::uniform6(option::weighted(0.8, (0..25_u64).prop_map(ms))));
     let all_at = option::weighted(0.3, 1..10_u64);
     let due = (flush_at, steps, policy, all_at);
-    let shape = (1..5_usize, 1..5_usize, 1..3_usize);
+    let shape = (1..5_usize, 1..5_usize, 1..3_usize, prop::bool::weighted(0.2));
     let max_keys = prop_oneof![1 => 1..5_u64, 2 => Just(1_000)];
     let max_weight = prop_oneof![1 => 1..6_u64, 1 => 1..40_u64, 1 => Just(100_000)];
     let timeout = (1..40_u64).prop_map(ms);
@@ -114,7 +144,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         timeout.clone().prop_map(|timeout| Overflow::Block { timeout }),
         timeout.prop_map(|timeout| Overflow::FlushOldest { timeout }),
     ];
-    let rest = (max_keys, max_weight, overflow, 1..5_u32, any::<u64>());
+    let attempts = option::weighted(0.9, 1..5_u32);
+    let rest = (max_keys, max_weight, overflow, attempts, any::<u64>());
     (schedule, due, shape, rest).prop_map(
         |(schedule, (flush_at, steps, policy, flush_all_at), shape, rest)| Settings {
             interval: ms(schedule.0),
@@ -125,6 +156,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             interval_at: below(flush_at, &steps),
             policy,
             flush_all_at,
+            by_key: shape.3,
             partitions: if flush_all_at.is_some() { 1 } else { shape.0 },
             max_batch_keys: shape.1,
             flush_threads: shape.2,
@@ -153,24 +185,38 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (key.clone(), time.clone()).prop_map(|(key, timeout)| Step::FlushAndWait(key, timeout)),
         1 => time.prop_map(Step::FlushAllAndWait),
         2 => key.prop_map(Step::Remove),
+        1 => Just(Step::RetryUndelivered),
     ]
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![Just(Outcome::Unknown), Just(Outcome::NotApplied), Just(Outcome::Fatal)]
+fn telling() -> impl Strategy<Value = Telling> {
+    let effect = prop_oneof![
+        3 => Just(Effect::Unknown),
+        3 => Just(Effect::NotApplied),
+        1 => Just(Effect::NeverApplied),
+    ];
+    (effect, prop::bool::weighted(0.2)).prop_map(|(effect, hopeless)| Telling { effect, hopeless })
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
+    let failed =
+        (telling(), any::<bool>()).prop_map(|(telling, applied)| Ending::Failed { telling, applied });
     prop_oneof![
-        4 => Just(Ending::Ok),
-        2 => any::<bool>().prop_map(|applied| Ending::Unknown { applied }),
-        1 => any::<bool>().prop_map(|applied| Ending::Panic { applied }),
-        2 => Just(Ending::NotApplied),
-        1 => Just(Ending::Fatal),
-        2 => (1..16_u8, [outcome(), outcome(), outcome()]).prop_map(|(which, how)| Ending::Keys(which, how)),
+        8 => Just(Ending::Ok),
+        10 => failed,
+        2 => any::<bool>().prop_map(|applied| Ending::Panic { applied }),
+        1 => Just(Ending::Misreported),
+        4 => (1..16_u8, [telling(), telling(), telling()]).prop_map(|(which, how)| Ending::Keys(which, how)),
     ]
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![Just(Fate::Done), Just(Fate::Requeue), Just(Fate::Panic)]
+fn spent() -> impl Strategy<Value = Spent> {
+    let fate = prop_oneof![
+        2 => Just(Fate::Forget),
+        4 => Just(Fate::Requeue),
+        3 => Just(Fate::Keep),
+        1 => Just(Fate::Panic),
+        1 => Just(Fate::TakeAndPanic),
+    ];
+    (fate, any::<bool>()).prop_map(|(fate, shared)| Spent { fate, shared })
 }

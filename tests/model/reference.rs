@@ -21,20 +21,44 @@ impl<V> Generation<V> {
     }
 }
 
+/// Which batch a flight belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ident {
+    Batch(BatchId),
+    /// A part of a batch, whose new id is not yet known.
+    Part(usize),
+}
+
 /// What a flight waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Wait {
-    /// Its next attempt, under the same id or (`None`) as a part under a new one.
-    Attempt { id: Option<BatchId>, until: Duration },
-    /// `handle_error`.
-    GivingUp { id: BatchId },
+    /// Its next attempt, neither before nor after these times.
+    Attempt { ident: Ident, from: Duration, until: Duration },
+    /// `handle_error`, with so many keys of its batch.
+    GivingUp { ident: Ident, keys: usize, may_be_applied: bool },
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Flight<V> {
     pub(crate) generation: Generation<V>,
     pub(crate) attempts: u32,
+    /// An attempt may have been applied.
+    pub(crate) frozen: bool,
     pub(crate) wait: Wait,
+}
+
+/// A batch that `handle_error` is being given, key by key.
+#[derive(Debug)]
+pub(crate) struct Parting {
+    pub(crate) id: BatchId,
+    pub(crate) keys: usize,
+    pub(crate) handed: usize,
+    pub(crate) may_be_applied: bool,
+    /// Nothing of it is gone.
+    pub(crate) whole: bool,
+    /// To be put back, and to be kept.
+    pub(crate) back: Vec<u8>,
+    pub(crate) kept: Vec<u8>,
 }
 
 /// What has asked for a flush of a key's last generation, and of those before it.
@@ -89,9 +113,18 @@ impl<V> KeyState<V> {
     }
 }
 
-/// What `handle_error` panicked on, or wanted to requeue during shutdown.
+/// What was given up and kept of a batch.
 #[derive(Debug)]
 pub(crate) struct Kept<V> {
+    pub(crate) id: BatchId,
+    pub(crate) attempts: u32,
+    pub(crate) frozen: bool,
+    pub(crate) whole: bool,
+    pub(crate) lines: Vec<KeptLine<V>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeptLine<V> {
     pub(crate) key: u8,
     pub(crate) generation: Generation<V>,
     /// No newer data of the key was there to hold its place in the count of keys.
@@ -112,18 +145,26 @@ pub(crate) struct Model<V> {
     pub(crate) settings: Settings,
     pub(crate) keys: BTreeMap<u8, KeyState<V>>,
     pub(crate) kept: Vec<Kept<V>>,
+    pub(crate) parting: Option<Parting>,
     /// Pending inserts that do not count towards `flush_all_at` any more.
     pub(crate) settled: u64,
     pub(crate) ends: BTreeMap<u64, End>,
     /// Numbers that storage which records batch ids has applied.
     pub(crate) applied: BTreeSet<u64>,
     pub(crate) last_applied: BTreeMap<u8, u64>,
+    /// Numbers that have been kept, and so are out of order.
+    pub(crate) set_aside: BTreeSet<u64>,
+    /// What each batch holds, for ever.
     pub(crate) batches: BTreeMap<BatchId, Vec<Line<V>>>,
-    /// Batches that may have been applied.
-    pub(crate) frozen: BTreeSet<BatchId>,
+    /// What each part of a batch holds.
+    pub(crate) parts: Vec<Vec<Line<V>>>,
+    /// No batch below this is sent any more.
+    pub(crate) settled_below: u64,
     /// Numbers of which somebody heard that they failed for good, during this step.
     pub(crate) failed: BTreeSet<u64>,
     pub(crate) closed: bool,
+    /// What the sink was told of the end.
+    pub(crate) retired: Option<u64>,
     pub(crate) accepted: u64,
     pub(crate) rejected: u64,
     pub(crate) shed: Vec<(u8, V)>,
@@ -139,14 +180,18 @@ impl<V: Kind> Model<V> {
             settings,
             keys: (0..6).map(|key| (key, KeyState::default())).collect(),
             kept: Vec::new(),
+            parting: None,
             settled: 0,
             ends: BTreeMap::new(),
             applied: BTreeSet::new(),
             last_applied: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
             batches: BTreeMap::new(),
-            frozen: BTreeSet::new(),
+            parts: Vec::new(),
+            settled_below: 0,
             failed: BTreeSet::new(),
             closed: false,
+            retired: None,
             accepted: 0,
             rejected: 0,
             shed: Vec::new(),
@@ -164,11 +209,12 @@ impl<V: Kind> Model<V> {
     /// Keys and weight that are in use.
     pub(crate) fn in_use(&self) -> (u64, u64) {
         let keys = self.keys.values().filter(|state| !state.is_empty()).count();
-        let kept = self.kept.iter().filter(|kept| kept.holds_key).count();
+        let held = self.kept.iter().flat_map(|kept| &kept.lines).filter(|line| line.holds_key).count();
         let pending = self.keys.values().flat_map(|state| &state.generations);
         let flying = self.keys.values().flat_map(|state| &state.flight).map(|flight| &flight.generation);
-        let all = pending.chain(flying).chain(self.kept.iter().map(|kept| &kept.generation));
-        ((keys + kept) as u64, all.map(|generation| generation.data.weight()).sum())
+        let kept = self.kept.iter().flat_map(|kept| &kept.lines).map(|line| &line.generation);
+        let all = pending.chain(flying).chain(kept);
+        ((keys + held) as u64, all.map(|generation| generation.data.weight()).sum())
     }
 
     /// Whether there is room for the item.
@@ -249,15 +295,37 @@ impl<V: Kind> Model<V> {
         state.asked.requested |= !state.generations.is_empty();
     }
 
-    pub(crate) fn remove(&mut self, key: u8) -> Option<V> {
-        let removed = self.key(key).generations.pop_front()?;
-        self.end(&removed, End::Removed);
-        self.leave(removed.count());
+    pub(crate) fn remove(&mut self, key: u8) -> Vec<V> {
         let state = self.key(key);
-        if state.generations.is_empty() {
-            (state.asked, state.held) = (Asked::default(), false);
+        (state.asked, state.held) = (Asked::default(), false);
+        let removed = std::mem::take(&mut state.generations);
+        for generation in &removed {
+            self.end(generation, End::Removed);
+            self.leave(generation.count());
         }
-        Some(removed.data)
+        removed.into_iter().map(|generation| generation.data).collect()
+    }
+
+    /// Whether a batch that is kept can be offered: whole if it may have been applied, unless newer data is
+    /// in flight, and with room for those of its keys that hold no place.
+    pub(crate) fn is_offerable(&self, kept: &Kept<V>) -> bool {
+        let busy = kept.lines.iter().any(|line| self.keys[&line.key].flight.is_some());
+        let places = kept.lines.iter().filter(|line| !line.holds_key).count() as u64;
+        let has_room = self.in_use().0 + places <= self.settings.max_keys;
+        (kept.whole || !kept.frozen) && !busy && has_room
+    }
+
+    /// Offers what was kept again.
+    pub(crate) fn offer(&mut self, kept: Kept<V>, now: Duration) {
+        let Kept { id, frozen, lines, .. } = kept;
+        for KeptLine { key, generation, .. } in lines {
+            if frozen {
+                let wait = Wait::Attempt { ident: Ident::Batch(id), from: now, until: now };
+                self.key(key).flight = Some(Flight { generation, attempts: 0, frozen, wait });
+            } else {
+                self.requeue(key, generation, now);
+            }
+        }
     }
 
     /// Puts data back before newer data of its key.

@@ -1,30 +1,61 @@
 //! Runs a history on a buffer and on the model side by side.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use write_behind::{
-    Buffer, FlushWaitError, InsertErrorKind, ManualClock, Overflow, RetryPolicy, ShutdownError, Undelivered,
-    UndeliveredState,
+    BatchId, Buffer, FlushWaitError, InsertErrorKind, ManualClock, Overflow, RetryPolicy, ShutdownError,
+    Undelivered, UndeliveredState,
 };
 
 use crate::history::{History, Settings, Step};
-use crate::reference::{End, Generation, Model};
-use crate::sink::{Kind, Script, Sink};
+use crate::reference::{End, Flight, Generation, Ident, Kept, KeptLine, Model, Wait};
+use crate::sink::{KeySink, Kind, Script, Sink};
 
 pub(crate) struct Pair<V: Kind> {
-    pub(crate) buffer: Buffer<u8, V>,
+    pub(crate) buffer: Buffer<u8, V, Seeded>,
     pub(crate) model: Model<V>,
     pub(crate) clock: ManualClock,
     script: Arc<Mutex<Script<V>>>,
 }
 
+/// Hashes the same way every time, so that a history runs the same way every time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = Seeded;
+
+    fn build_hasher(&self) -> Seeded {
+        *self
+    }
+}
+
+impl Hasher for Seeded {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0 << 8 ^ self.0 >> 56 ^ u64::from(byte));
+    }
+
+    /// The mixer of SplitMix64.
+    fn finish(&self) -> u64 {
+        let first = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let second = (first ^ first >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        second ^ second >> 31
+    }
+}
+
 pub(crate) fn run<V: Kind>(history: &History) {
     let clock = ManualClock::new();
     let (sink, script) = Sink::<V>::new(history, &clock);
-    let buffer = build::<V>(&history.settings).start_inline(sink, &clock).expect("valid settings");
+    let builder = build::<V>(&history.settings);
+    let buffer = match history.settings.by_key {
+        true => builder.start_inline(KeySink(sink), &clock),
+        false => builder.start_inline(sink, &clock),
+    };
+    let buffer = buffer.expect("valid settings");
     let model = Model::new(history.settings.clone());
     let mut pair = Pair { buffer, model, clock, script };
     for step in &history.steps {
@@ -36,8 +67,8 @@ pub(crate) fn run<V: Kind>(history: &History) {
     pair.check_the_end();
 }
 
-fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V> {
-    let mut builder = Buffer::builder();
+fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V, Seeded> {
+    let mut builder = Buffer::builder().hasher(Seeded(settings.seed));
     for &(inserts, within) in &settings.interval_at {
         builder = builder.interval_at(inserts, within);
     }
@@ -60,9 +91,16 @@ fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V> {
         .max_weight(settings.max_weight)
         .overflow(settings.overflow)
         .hibernate_after(settings.hibernate_after)
-        .retry(RetryPolicy::new().attempts(settings.attempts).delay(settings.delay))
+        .retry(retry(settings))
         .seed(settings.seed)
         .flush_at_most(settings.flush_at)
+}
+
+fn retry(settings: &Settings) -> RetryPolicy {
+    match settings.attempts {
+        Some(attempts) => RetryPolicy::fixed(attempts, settings.delay),
+        None => RetryPolicy::new().delay(settings.delay).factor(1.0).jitter(0.0),
+    }
 }
 
 /// `flush_at` has no value that stands for never.
@@ -70,7 +108,7 @@ trait FlushAtMost: Sized {
     fn flush_at_most(self, inserts: Option<u32>) -> Self;
 }
 
-impl<V> FlushAtMost for write_behind::Builder<u8, V> {
+impl<V, S> FlushAtMost for write_behind::Builder<u8, V, S> {
     fn flush_at_most(self, inserts: Option<u32>) -> Self {
         match inserts {
             Some(inserts) => self.flush_at(inserts),
@@ -112,6 +150,7 @@ impl<V: Kind> Pair<V> {
                 self.check_wait(&asked, until, result);
             }
             Step::Remove(key) => assert_eq!(self.buffer.remove(&key), self.model.remove(key)),
+            Step::RetryUndelivered => self.retry_undelivered(),
         }
     }
 
@@ -152,6 +191,23 @@ impl<V: Kind> Pair<V> {
         }
     }
 
+    fn retry_undelivered(&mut self) {
+        let (now, mut expected) = (self.clock.now(), 0);
+        let offered = self.buffer.retry_undelivered();
+        self.model.kept.sort_by_key(|kept| kept.id);
+        let mut next = 0;
+        while next < self.model.kept.len() {
+            if self.model.is_offerable(&self.model.kept[next]) {
+                let batch = self.model.kept.remove(next);
+                expected += batch.lines.len();
+                self.model.offer(batch, now);
+            } else {
+                next += 1;
+            }
+        }
+        assert_eq!(offered, expected);
+    }
+
     /// The numbers of all inserts of a key that the buffer holds.
     fn held(&self, key: u8) -> Vec<u64> {
         let state = &self.model.keys[&key];
@@ -177,57 +233,120 @@ impl<V: Kind> Pair<V> {
 
     fn shut_down(&mut self, patience: Duration) {
         self.model.closed = true;
-        let until = self.clock.now() + patience;
+        let now = self.clock.now();
+        let until = now + patience;
+        if patience > Duration::ZERO {
+            self.model.hurry(now);
+        }
         let result = self.buffer.shutdown(patience);
         self.follow();
         assert!(self.clock.now() <= until);
-        let (keys, inserts) = match result {
-            Ok(()) => (Vec::new(), 0),
-            Err(ShutdownError::Undelivered { keys, inserts }) => (keys, inserts),
+        let left = match result {
+            Ok(()) => Vec::new(),
+            Err(ShutdownError::Undelivered(left)) => {
+                let (inserts, keys) = (left.inserts(), left.len());
+                let left: Vec<_> = left.into_iter().collect();
+                assert_eq!((left.iter().map(Undelivered::count).sum::<u64>(), left.len()), (inserts, keys));
+                left
+            }
             Err(other) => panic!("{other:?}"),
         };
-        if patience > Duration::from_secs(1) {
-            let unhandled =
-                |left: &Undelivered<u8, V>| matches!(left.state(), UndeliveredState::Unhandled { .. });
-            assert!(keys.iter().all(unhandled), "there was time for all the others: {keys:?}");
+        if patience > Duration::from_secs(61) {
+            let given_up =
+                |left: &Undelivered<u8, V>| matches!(left.state(), UndeliveredState::GivenUp { .. });
+            assert!(left.iter().all(given_up), "there was time for all the others: {left:?}");
         }
-        self.check_returned(keys, inserts);
-        let again = self.buffer.shutdown(patience);
-        assert_eq!(again.is_ok(), inserts == 0);
-        assert!(again.err().map(ShutdownError::into_undelivered).unwrap_or_default().is_empty());
+        let inserts = left.iter().map(Undelivered::count).sum();
+        assert_eq!(self.model.retired, Some(inserts), "the sink is told what is left");
+        assert_eq!(Arc::strong_count(&self.script), 1, "the sink is gone");
+        self.check_returned(left);
+        match self.buffer.shutdown(patience) {
+            Ok(()) => assert_eq!(inserts, 0),
+            Err(ShutdownError::AlreadyReturned { inserts: before }) => assert_eq!(before, inserts),
+            Err(other) => panic!("{other:?}"),
+        }
         let refused = self.buffer.insert(0, V::item(0, 0)).expect_err("the buffer is closed");
         assert_eq!(refused.kind, InsertErrorKind::Closed);
         self.model.rejected += 1;
     }
 
     /// What is returned is what the model has left, per key from old to new.
-    fn check_returned(&mut self, keys: Vec<Undelivered<u8, V>>, inserts: u64) {
-        assert_eq!(keys.iter().map(Undelivered::count).sum::<u64>(), inserts);
-        let mut returned: BTreeMap<u8, Vec<(V, u64)>> = BTreeMap::new();
-        for left in keys {
-            let count = left.count();
+    fn check_returned(&mut self, all: Vec<Undelivered<u8, V>>) {
+        let mut returned: BTreeMap<u8, Vec<Left<V>>> = BTreeMap::new();
+        for left in all {
+            let (count, id, may_be_applied) = (left.count(), left.batch(), left.may_be_applied());
+            let place = match left.state() {
+                UndeliveredState::Pending => Place::Pending,
+                UndeliveredState::Retrying { attempts, .. } => Place::Retrying(*attempts),
+                UndeliveredState::GivenUp { attempts, .. } => Place::GivenUp(*attempts),
+                other => panic!("no callback is at work: {other:?}"),
+            };
             let (key, data) = left.into_parts().expect("no callback is at work");
-            returned.entry(key).or_default().push((data, count));
+            returned.entry(key).or_default().push(Left { data, count, id, place, may_be_applied });
         }
-        let mut expected: BTreeMap<u8, Vec<(V, u64)>> = BTreeMap::new();
-        for (key, generation) in self.model.take_all() {
-            self.model.end(&generation, End::Returned);
-            let count = generation.count();
-            expected.entry(key).or_default().push((generation.data, count));
+        let mut expected = self.model.take_all();
+        for (key, lefts) in &mut expected {
+            // The new id of a part is nobody's but its own.
+            for (left, returned) in lefts.iter_mut().zip(returned.get(key).into_iter().flatten()) {
+                if matches!(left.place, Place::Retrying(_)) && left.id.is_none() {
+                    assert!(returned.id.is_some_and(|id| !self.model.batches.contains_key(&id)));
+                    left.id = returned.id;
+                }
+            }
         }
         assert_eq!(returned, expected);
     }
 }
 
+/// What shutdown returns of a key.
+#[derive(Debug, PartialEq)]
+struct Left<V> {
+    data: V,
+    count: u64,
+    id: Option<BatchId>,
+    place: Place,
+    may_be_applied: bool,
+}
+
+/// How far it had got, after how many attempts.
+#[derive(Debug, PartialEq)]
+enum Place {
+    Pending,
+    Retrying(u32),
+    GivenUp(u32),
+}
+
 impl<V: Kind> Model<V> {
-    /// Empties the model, per key from old to new.
-    fn take_all(&mut self) -> Vec<(u8, Generation<V>)> {
-        let kept = std::mem::take(&mut self.kept);
-        let mut all: Vec<_> = kept.into_iter().map(|kept| (kept.key, kept.generation)).collect();
-        for (&key, state) in &mut self.keys {
-            all.extend(state.flight.take().map(|flight| (key, flight.generation)));
-            all.extend(state.generations.drain(..).map(|generation| (key, generation)));
+    /// Empties the model, per key from old to new. The ids of parts are not known.
+    fn take_all(&mut self) -> BTreeMap<u8, Vec<Left<V>>> {
+        let mut all: Vec<(Option<BatchId>, u8, Generation<V>, Place, bool)> = Vec::new();
+        for Kept { id, attempts, frozen, lines, .. } in std::mem::take(&mut self.kept) {
+            let line =
+                |line: KeptLine<V>| (Some(id), line.key, line.generation, Place::GivenUp(attempts), frozen);
+            all.extend(lines.into_iter().map(line));
         }
-        all
+        for (&key, state) in &mut self.keys {
+            let Some(Flight { generation, attempts, frozen, wait }) = state.flight.take() else { continue };
+            let Wait::Attempt { ident, .. } = wait else { panic!("{key} was to be given up") };
+            let id = match ident {
+                Ident::Batch(id) => Some(id),
+                Ident::Part(_) => None,
+            };
+            all.push((id, key, generation, Place::Retrying(attempts), frozen));
+        }
+        // Parts are younger than what has been sent; what is in the table is the youngest.
+        all.sort_by_key(|(id, ..)| (id.is_none(), *id));
+        for (&key, state) in &mut self.keys {
+            let pending = state.generations.drain(..);
+            all.extend(pending.map(|generation| (None, key, generation, Place::Pending, false)));
+        }
+        let mut lefts: BTreeMap<u8, Vec<Left<V>>> = BTreeMap::new();
+        for (id, key, generation, place, may_be_applied) in all {
+            self.end(&generation, End::Returned);
+            let count = generation.count();
+            let left = Left { data: generation.data, count, id, place, may_be_applied };
+            lefts.entry(key).or_default().push(left);
+        }
+        lefts
     }
 }

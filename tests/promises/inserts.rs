@@ -1,18 +1,16 @@
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::error::Error;
 use std::hash::{BuildHasher, DefaultHasher};
 use std::time::Duration;
 
-use write_behind::{Buffer, DataBuffer, InsertErrorKind, ManualClock, Overflow, RetryPolicy, Sum};
+use write_behind::{Buffer, DataBuffer, InsertErrorKind, ManualClock, Overflow, Sum};
 
-use crate::support::{Driver, Rig, Script, secs};
+use crate::support::{Driver, Rig, Script, secs, steady};
 
 each_driver! {
     every_kind_of_refusal_gives_the_item_back,
     insert_many_returns_what_was_refused_and_keeps_the_rest,
-    extend_counts_what_it_drops,
     a_borrowed_key_finds_and_makes_owned_ones,
     adding_to_a_total_needs_no_room,
     reads_list_every_key_once,
@@ -24,7 +22,7 @@ type Lists = Rig<&'static str, Vec<u32>>;
 fn every_kind_of_refusal_gives_the_item_back(driver: Driver) {
     let stuck = || Script::batches(|_, _| Err("down".to_owned().into()));
     let refused = |overflow: Overflow| {
-        let retry = RetryPolicy::new().forever();
+        let retry = steady();
         let rig = Lists::with(driver, stuck(), |builder| builder.max_keys(1).retry(retry).overflow(overflow));
         rig.insert("first", 1);
         let error = rig.while_time_passes(|buffer| buffer.insert("second", 2)).expect_err("it is full");
@@ -52,13 +50,6 @@ fn insert_many_returns_what_was_refused_and_keeps_the_rest(driver: Driver) {
     assert_eq!(error.to_string(), "2 of 3 items refused: the buffer is full");
     assert_eq!(rig.buffer.peek("a").pending, [[1, 4]]);
     rig.buffer.insert_many([("b", 6)]).expect("it needs no new key");
-}
-
-fn extend_counts_what_it_drops(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.max_keys(1));
-    Buffer::clone(&rig.buffer).extend([("a", 1), ("b", 2), ("a", 3)]);
-    let stats = rig.buffer.stats();
-    assert_eq!((stats.accepted, stats.rejected), (2, 1));
 }
 
 fn a_borrowed_key_finds_and_makes_owned_ones(driver: Driver) {
@@ -98,7 +89,7 @@ fn reads_list_every_key_once(driver: Driver) {
 
 fn a_total_that_does_not_fit_is_none(driver: Driver) {
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
-    let retry = RetryPolicy::new().forever();
+    let retry = steady();
     let rig = Rig::<&'static str, Sum<u8>>::with(driver, sink, |builder| builder.retry(retry));
     rig.insert("key", 200);
     rig.insert("key", 100);
@@ -125,9 +116,12 @@ impl Clone for Page {
 struct Nowhere;
 
 impl DataBuffer<Page, Sum<i64>> for Nowhere {
-    type Error = Infallible;
-
-    fn handle_flush(&self, _: &Page, _: &Sum<i64>) -> Result<(), Infallible> {
+    fn handle_flush(
+        &self,
+        _: &Page,
+        _: &Sum<i64>,
+        _: &write_behind::FlushContext,
+    ) -> Result<(), write_behind::FlushError> {
         Ok(())
     }
 }
@@ -156,4 +150,30 @@ fn an_insert_hashes_once_and_makes_a_key_only_for_a_new_one() {
     buffer.insert(Page(7), 1).expect("there is room");
     assert_eq!(DONE.get(), (1, 102));
     drop(buffer);
+}
+
+/// Interned and compound keys, as services have them: all found by what is in hand.
+#[test]
+fn shared_and_compound_keys_are_found_by_borrowed_ones() {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+    use write_behind::{Key, Parts, SummingBuffer};
+
+    fn start<K: Key>() -> SummingBuffer<K, i64> {
+        let store = |_: &K, _: &Sum<i64>| Ok::<(), String>(());
+        Buffer::builder().start_inline(store, &ManualClock::new()).expect("it starts")
+    }
+    let (shared, boxed, cows) = (start::<Arc<str>>(), start::<Box<str>>(), start::<Cow<'static, str>>());
+    let compound = start::<(Arc<str>, String)>();
+    for amount in [1, 2] {
+        shared.add("page", amount).expect("there is room");
+        boxed.add("page", amount).expect("there is room");
+        cows.add("page", amount).expect("there is room");
+        compound.add(&Parts(("acme", "page")), amount).expect("there is room");
+    }
+    shared.add(&Arc::<str>::from("page"), 4).expect("there is room");
+    assert_eq!((shared.total("page"), boxed.total("page"), cows.total("page")), (Some(7), Some(3), Some(3)));
+    assert_eq!(compound.total(&Parts(("acme", "page"))), Some(3));
+    assert_eq!(compound.keys(), [(Arc::from("acme"), "page".to_owned())]);
+    assert_eq!(compound.remove(&Parts(("acme", "page"))), [Sum(3)]);
 }

@@ -1,11 +1,9 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use write_behind::{
-    BatchId, FlushError, FlushEvent, FlushFailure, Observer, Overflow, RetryPolicy, WeakBuffer,
-};
+use write_behind::{BatchId, FailureCause, FlushError, FlushEvent, Observer, Overflow, WeakBuffer};
 
-use crate::support::{Driver, Gate, Rig, Script, secs};
+use crate::support::{Driver, Gate, Rig, Script, secs, steady};
 
 each_driver! {
     observers_are_told_of_every_event,
@@ -50,7 +48,7 @@ impl Observer for Log {
         self.note(format!("{} succeeded {}", flush.buffer, flush.attempt));
     }
 
-    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, failure: &FlushFailure, _: Duration) {
+    fn flush_failed(&self, flush: &FlushEvent<'_>, keys: usize, failure: &FailureCause, _: Duration) {
         self.note(format!("{} failed {} {keys} {failure}", flush.buffer, flush.attempt));
     }
 
@@ -58,7 +56,7 @@ impl Observer for Log {
         self.note(format!("{} retried {} {after:?}", flush.buffer, flush.attempt));
     }
 
-    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, failure: &FlushFailure) {
+    fn gave_up(&self, buffer: &str, inserts: u64, attempts: u32, failure: &FailureCause) {
         self.note(format!("{buffer} gave up {inserts} {attempts} {failure}"));
     }
 
@@ -92,7 +90,7 @@ fn observers_are_told_of_every_event(driver: Driver) {
     });
     let sink = sink.on_error(|_, _failed| panic!("and out"));
     let rig = Lists::with(driver, sink, |builder| {
-        let retry = RetryPolicy::new().attempts(2);
+        let retry = steady().attempts(2);
         let builder = builder.name("log").observer(observer).retry(retry).hibernate_after(secs(10));
         builder.max_keys(1).overflow(Overflow::Shed)
     });
@@ -124,7 +122,7 @@ fn observers_run_outside_all_locks(driver: Driver) {
     let log = Log::default();
     let observer = log.clone();
     let sink = Script::batches(|_, batch| match (batch.len(), batch.entries()[0].key() % 3) {
-        (1, 0) => Err(FlushError::fatal("sick".to_owned())),
+        (1, 0) => Err(FlushError::not_applied("sick".to_owned()).give_up()),
         (1, 1) if batch.attempt() < 3 => Err("later".to_owned().into()),
         (1, _) => Ok(()),
         _ => Err(FlushError::not_applied("together".to_owned())),

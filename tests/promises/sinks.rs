@@ -1,32 +1,34 @@
-use std::error::Error;
+use std::sync::{Arc, Mutex};
 
-use write_behind::{
-    FlushBatch, FlushError, FlushFailure, FlushWaitError, KeyFailure, Outcome, RetryPolicy, Verdict,
-};
+use write_behind::{FailedEntry, FailureCause, FlushBatch, FlushError, FlushWaitError, RetryPolicy, Verdict};
 
-use crate::support::{Answer, Driver, Rig, Script, secs};
+use crate::support::{Answer, Driver, Rig, Script, secs, steady};
 
 each_driver! {
-    naming_an_entry_outside_the_batch_is_misreported,
+    naming_an_entry_of_another_batch_is_misreported,
     naming_an_entry_twice_is_misreported,
     naming_no_entry_is_success,
+    a_failure_names_its_entry_in_whatever_order_it_is_looked_at,
     a_panic_of_one_key_is_its_own,
     handle_error_is_told_the_last_batch,
     a_requeue_ends_the_wait_with_the_error,
     data_taken_out_by_handle_error_is_its_own,
+    reads_do_not_see_what_is_kept,
     a_deadline_far_away_is_kept,
 }
 
 type Lists = Rig<u32, Vec<u32>>;
 
-fn misreported(driver: Driver, places: &'static [usize]) -> String {
-    let sink = Script::batches(move |_, _: &FlushBatch<u32, Vec<u32>>| -> Answer {
-        let failure = |place: &usize| KeyFailure::new(*place, Outcome::NotApplied, "no".to_owned());
-        Err(FlushError::keys(places.iter().map(failure)))
-    });
-    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::new().attempts(2)));
+/// What is said of a sink that answers to a batch of two in this way.
+fn misreported(
+    driver: Driver,
+    names: impl Fn(&FlushBatch<u32, Vec<u32>>) -> Vec<FailedEntry> + Send + Sync + 'static,
+) -> String {
+    let sink = Script::batches(move |_, batch| -> Answer { FlushError::entries(names(batch)) });
+    let rig = Lists::with(driver, sink, |builder| builder.retry(steady().attempts(2)).partitions(1));
     rig.insert(1, 1);
     rig.insert(2, 2);
+    rig.buffer.flush_all();
     rig.pass_time_until("both are given up", || rig.buffer.stats().gave_up == 2);
     let calls = rig.sink.calls();
     let resent = calls.windows(2).all(|pair| pair[0].id == pair[1].id);
@@ -34,23 +36,55 @@ fn misreported(driver: Driver, places: &'static [usize]) -> String {
     rig.sink.given_up()[0].3.clone()
 }
 
-fn naming_an_entry_outside_the_batch_is_misreported(driver: Driver) {
-    let words = misreported(driver, &[0, 2]);
-    assert!(words.contains("names entry 2 of a batch of 2"), "{words}");
+fn naming_an_entry_of_another_batch_is_misreported(driver: Driver) {
+    // The third entry of a larger batch.
+    let other = Arc::new(Mutex::new(None));
+    let remembered = Arc::clone(&other);
+    let larger = Script::batches(move |_, batch: &FlushBatch<u32, Vec<u32>>| {
+        *remembered.lock().unwrap() = Some(batch.entries()[2].failed("no"));
+        Ok(())
+    });
+    let rig = Lists::with(driver, larger, |builder| builder.partitions(1));
+    (0..3).for_each(|key| rig.insert(key, 1));
+    rig.buffer.flush_all();
+    rig.eventually("the larger batch", || rig.buffer.stats().flushed == 3);
+    let words = misreported(driver, move |batch| match other.lock().unwrap().take() {
+        Some(foreign) => vec![foreign],
+        None => vec![batch.entries()[0].failed("no"), batch.entries()[0].failed("no")],
+    });
+    assert!(words.contains("misreported"), "{words}");
 }
 
 fn naming_an_entry_twice_is_misreported(driver: Driver) {
-    let words = misreported(driver, &[1, 0, 1]);
+    let words = misreported(driver, |batch| {
+        [1, 0, 1].map(|place: usize| batch.entries()[place].failed(FlushError::not_applied("no"))).into()
+    });
     assert!(words.contains("names entry 1 twice"), "{words}");
 }
 
 fn naming_no_entry_is_success(driver: Driver) {
-    let sink = Script::batches(|_, _| Err(FlushError::keys([])));
+    let sink = Script::batches(|_, _| FlushError::entries([]));
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
     rig.buffer.flush(&1);
     rig.eventually("it is flushed", || rig.buffer.stats().flushed == 1);
     assert_eq!(rig.buffer.stats().failures, 0);
+}
+
+/// A sink that writes in the order of keys and fails the third: by its place it would be another entry.
+fn a_failure_names_its_entry_in_whatever_order_it_is_looked_at(driver: Driver) {
+    let sink = Script::batches(|_, batch: &FlushBatch<u32, Vec<u32>>| match batch.len() {
+        1 => Ok(()),
+        _ => FlushError::entries([batch.sorted()[2].failed(FlushError::not_applied("no room"))]),
+    });
+    let rig = Lists::with(driver, sink, |builder| builder.partitions(1));
+    for key in [5, 3, 9, 1, 7] {
+        rig.insert(key, key);
+    }
+    rig.buffer.flush_all();
+    rig.pass_time_until("all is flushed", || rig.buffer.stats().flushed == 5);
+    let again: Vec<_> = rig.sink.calls().into_iter().skip(1).map(|call| call.entries).collect();
+    assert_eq!(again, [[(5, vec![5])]], "the third by its key is sent again, and no other");
 }
 
 fn a_panic_of_one_key_is_its_own(driver: Driver) {
@@ -67,13 +101,13 @@ fn a_panic_of_one_key_is_its_own(driver: Driver) {
 
 fn handle_error_is_told_the_last_batch(driver: Driver) {
     let sink = Script::batches(|_, _| Err("down".to_owned().into()));
-    let sink = sink.on_error(|sink: &Script<u32, Vec<u32>>, failed| {
-        assert_eq!(Some(failed.batch()), sink.calls().last().and_then(|call| call.id));
-        assert_eq!((failed.count(), failed.attempts(), failed.data()), (2, 4, &vec![1, 2]));
-        let FlushFailure::Error(error) = failed.failure() else { panic!("{failed:?}") };
+    let sink = sink.on_error(|sink: &Script<u32, Vec<u32>>, letter| {
+        assert_eq!(Some(letter.batch()), sink.calls().last().map(|call| call.id));
+        assert_eq!((letter.count(), letter.attempts(), letter.data()), (2, 4, &vec![1, 2]));
+        let FailureCause::Error(error) = letter.cause() else { panic!("{letter:?}") };
         assert_eq!(error.to_string(), "down");
-        assert!(failed.failure().source().is_some());
-        Verdict::Done
+        assert!(letter.may_be_applied());
+        Verdict::Forget
     });
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
@@ -83,8 +117,8 @@ fn handle_error_is_told_the_last_batch(driver: Driver) {
 }
 
 fn a_requeue_ends_the_wait_with_the_error(driver: Driver) {
-    let sink = Script::batches(|_, _| Err(FlushError::fatal("not now".to_owned())));
-    let sink = sink.on_error(|_, failed| Verdict::Requeue(failed.into_data()));
+    let sink = Script::batches(|_, _| Err(FlushError::not_applied("not now".to_owned()).give_up()));
+    let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let rig = Lists::with(driver, sink, |builder| builder);
     rig.insert(1, 1);
     let waited = rig.while_time_passes(|buffer| buffer.flush_and_wait(&1, secs(600)));
@@ -93,7 +127,7 @@ fn a_requeue_ends_the_wait_with_the_error(driver: Driver) {
 }
 
 fn data_taken_out_by_handle_error_is_its_own(driver: Driver) {
-    let sink = Script::batches(|_, _| Err(FlushError::fatal("no".to_owned())));
+    let sink = Script::batches(|_, _| Err(FlushError::not_applied("no".to_owned()).give_up()));
     let sink = sink.on_error(|_, failed| {
         let (key, data) = failed.into_parts();
         panic!("it had taken {key} and {data:?}");
@@ -103,6 +137,16 @@ fn data_taken_out_by_handle_error_is_its_own(driver: Driver) {
     rig.buffer.flush(&1);
     rig.eventually("it is settled", || rig.buffer.stats().gave_up == 1);
     assert_eq!((rig.buffer.stats().undelivered, rig.buffer.stats().in_flight), (0, 0));
+}
+
+fn reads_do_not_see_what_is_kept(driver: Driver) {
+    let sink = Script::batches(|_, _| Err(FlushError::not_applied("no").give_up())).keeping();
+    let rig = Lists::with(driver, sink, |builder| builder);
+    rig.insert(1, 1);
+    rig.buffer.flush(&1);
+    rig.eventually("it is kept", || rig.buffer.stats().undelivered == 1);
+    assert!(rig.buffer.peek(&1).is_empty() && !rig.buffer.contains(&1) && rig.buffer.keys().is_empty());
+    assert_eq!((rig.buffer.stats().in_flight, rig.buffer.stats().keys), (1, 1));
 }
 
 fn a_deadline_far_away_is_kept(driver: Driver) {

@@ -106,12 +106,12 @@ impl Aggregate for Brittle {
 
 fn a_merge_that_panics_keeps_the_waiters_and_the_books(driver: Driver) {
     let sink = Script::batches(|sink: &Script<u32, Brittle>, _| match sink.calls().len() {
-        1 => Err(FlushError::fatal("not now".to_owned())),
+        1 => Err(FlushError::not_applied("not now".to_owned()).give_up()),
         _ => Ok(()),
     });
-    let sink = sink.on_error(|sink, failed| {
+    let sink = sink.on_error(|sink, letter| {
         sink.buffer().insert(1, 2).expect("there is room");
-        Verdict::Requeue(failed.into_data())
+        Verdict::Requeue(letter)
     });
     let rig = Rig::with(driver, sink, |builder| builder);
     rig.insert(1, 1);

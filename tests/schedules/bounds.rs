@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
-use write_behind::{Aggregate, Buffer, Builder, DataBuffer, InsertErrorKind, ManualClock, Overflow};
+use write_behind::{
+    Aggregate, BatchDataBuffer, Buffer, Builder, DataBuffer, FlushContext, FlushError, InsertErrorKind,
+    ManualClock, Overflow, Retirement,
+};
 
-use crate::stage::{FOREVER, Keyed, LONG, Lists, Log, Sink, explore, finish, settings};
+use crate::stage::{Canary, FOREVER, Keyed, LONG, Lists, Log, Sink, explore, finish, settings};
 
 const PATIENCE: Overflow = Overflow::Block { timeout: LONG };
 
@@ -164,18 +167,20 @@ impl Aggregate for Heap {
     }
 }
 
-struct Scales(#[expect(dead_code, reason = "dropped with the sink")] Sink);
+struct Scales(Sink);
 
 impl DataBuffer<u8, Heap> for Scales {
-    type Error = String;
-
-    fn handle_flush(&self, _: &u8, _: &Heap) -> Result<(), String> {
+    fn handle_flush(&self, _: &u8, _: &Heap, _: &FlushContext) -> Result<(), FlushError> {
         Ok(())
+    }
+
+    fn handle_retired(&self, retirement: &Retirement) {
+        self.0.handle_retired(retirement);
     }
 }
 
-fn heaps(clock: &ManualClock, max_weight: u64) -> Builder<u8, Heap, Keyed> {
-    let builder = Buffer::builder().hasher(Keyed::default()).clock(clock);
+fn heaps(clock: &ManualClock, log: &Arc<Log>, max_weight: u64) -> Builder<u8, Heap, Keyed> {
+    let builder = Buffer::builder().hasher(Keyed::default()).clock(clock).observer(Canary::new(log));
     builder.partitions(4).max_weight(max_weight).interval(LONG)
 }
 
@@ -188,7 +193,7 @@ fn crowd(
 ) {
     explore(move || {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = heaps(&clock, max_weight).start(Scales(Sink::new(&log))).expect("valid settings");
+        let buffer = heaps(&clock, &log, max_weight).start(Scales(Sink::new(&log))).expect("valid settings");
         buffer.insert(0, before).unwrap();
         let threads = [0, 1, 2].map(|index| {
             let buffer = buffer.clone();
@@ -219,7 +224,7 @@ fn the_bound_is_exact() {
 fn no_room_is_lost_when_the_buffer_goes_to_rest() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let builder = heaps(&clock, 128).flush_at(1).hibernate_after(Duration::ZERO);
+        let builder = heaps(&clock, &log, 128).flush_at(1).hibernate_after(Duration::ZERO);
         let buffer = builder.start(Scales(Sink::new(&log))).expect("valid settings");
         buffer.insert(0, 1).unwrap();
         buffer.flush_and_wait(&0, FOREVER).unwrap();

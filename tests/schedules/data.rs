@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shuttle::thread;
 use write_behind::ManualClock;
 
-use crate::stage::{Ending, FOREVER, LONG, Lists, Log, Sink, explore, finish, returned, settings};
+use crate::stage::{Ending, FOREVER, Fate, LONG, Lists, Log, Sink, explore, finish, returned, settings};
 
 #[test]
 fn an_insert_that_races_a_take_lands_in_exactly_one_generation() {
@@ -162,7 +162,7 @@ fn a_removed_key_is_either_given_back_or_flushed() {
         buffer.insert(1, 1).unwrap();
         let remover = thread::spawn({
             let buffer = buffer.clone();
-            move || buffer.remove(&1).unwrap_or_default()
+            move || buffer.remove(&1).concat()
         });
         buffer.flush(&1);
         buffer.insert(1, 2).unwrap();
@@ -179,7 +179,7 @@ fn a_removed_key_is_either_given_back_or_flushed() {
 fn requeued_data_stays_before_newer_data() {
     explore(|| {
         let (clock, log) = (ManualClock::new(), Arc::default());
-        let sink = Sink { requeue: true, ..Sink::scripted(&log, &[Ending::Fatal]) };
+        let sink = Sink { fate: Fate::Requeue, ..Sink::scripted(&log, &[Ending::Hopeless]) };
         let buffer = sink.start(settings(&clock));
         buffer.insert(1, 1).unwrap();
         buffer.flush(&1);
@@ -203,4 +203,131 @@ fn requeued_data_stays_before_newer_data() {
         assert_eq!(all.first(), Some(&1), "what was first stays first");
         finish(buffer, &log);
     });
+}
+
+/// It may have been applied, so it stays as it is and goes out again, and newer data waits for it.
+#[test]
+fn a_batch_that_is_sent_again_goes_before_newer_data() {
+    explore(|| {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let script = [Ending::LostForGood, Ending::Unknown];
+        let sink = Sink { fate: Fate::Requeue, ..Sink::scripted(&log, &script) };
+        let buffer = sink.start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        let other = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                buffer.insert(1, 2).unwrap();
+                buffer.flush(&1);
+            }
+        });
+        log.wait_for_letters(1);
+        buffer.insert(1, 3).unwrap();
+        other.join().unwrap();
+        // Shutdown would not send it again. As long as `handle_error` has it it is not to be seen.
+        while buffer.peek(&1).in_flight.is_none() {
+            thread::yield_now();
+        }
+        // Twice, whatever the scheduler was doing when the time moved.
+        clock.advance(LONG);
+        thread::yield_now();
+        clock.advance(LONG);
+        buffer.shutdown(FOREVER).unwrap();
+        let all = log.applied(1);
+        assert_eq!((all.first(), all.iter().sum::<u64>(), all.len()), (Some(&1), 6, 3), "{all:?}");
+        finish(buffer, &log);
+    });
+}
+
+/// Newer data is flushed, or in flight, or pending, when what is kept is offered again.
+fn offer_again(hopeless: Ending) {
+    explore(move || {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let sink = Sink { fate: Fate::Keep, ..Sink::scripted(&log, &[hopeless]) };
+        let buffer = sink.start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        while buffer.stats().undelivered < 1 {
+            thread::yield_now();
+        }
+        let other = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                buffer.insert(1, 2).unwrap();
+                buffer.flush(&1);
+                buffer.insert(2, 1).unwrap();
+            }
+        });
+        let mut offered = 0;
+        while offered == 0 {
+            thread::yield_now();
+            offered = buffer.retry_undelivered();
+        }
+        assert_eq!(offered, 1);
+        other.join().unwrap();
+        let stats = buffer.stats();
+        assert_eq!(stats.undelivered, 0, "{stats:?}");
+        buffer.shutdown(FOREVER).unwrap();
+        let mut all = log.applied(1);
+        all.sort_unstable();
+        assert_eq!((all, log.applied(2)), (vec![1, 2], vec![1]));
+        let stats = buffer.stats();
+        assert_eq!((stats.keys, stats.weight), (0, 0), "{stats:?}");
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn what_is_kept_and_offered_again_comes_out_once() {
+    offer_again(Ending::Hopeless);
+}
+
+#[test]
+fn a_whole_batch_that_is_kept_and_offered_again_comes_out_once() {
+    offer_again(Ending::LostForGood);
+}
+
+/// What was kept is offered again while somebody waits for newer data of its key, which may be put behind
+/// it and then waits for its deadline.
+fn wait_beside_an_offer(hopeless: Ending) {
+    explore(move || {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let sink = Sink { fate: Fate::Keep, ..Sink::scripted(&log, &[hopeless]) };
+        let buffer = sink.start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        while buffer.stats().undelivered < 1 {
+            thread::yield_now();
+        }
+        let other = thread::spawn({
+            let (buffer, clock, log) = (buffer.clone(), clock.clone(), Arc::clone(&log));
+            move || {
+                let offered = buffer.retry_undelivered();
+                while !log.applied(1).contains(&2) {
+                    clock.advance(LONG);
+                    thread::yield_now();
+                }
+                offered
+            }
+        });
+        buffer.insert(1, 2).unwrap();
+        buffer.flush_and_wait(&1, FOREVER).unwrap();
+        assert!(log.applied(1).contains(&2), "{log:?}");
+        let offered = other.join().unwrap();
+        let left = returned(buffer.shutdown(FOREVER));
+        let stats = buffer.stats();
+        assert_eq!((left.contains_key(&1), stats.flushed), (offered == 0, 1 + offered as u64), "{stats:?}");
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn who_waits_for_newer_data_hears_nothing_of_what_is_put_back() {
+    wait_beside_an_offer(Ending::Hopeless);
+}
+
+#[test]
+fn who_waits_for_newer_data_hears_nothing_of_what_is_offered_again() {
+    wait_beside_an_offer(Ending::LostForGood);
 }

@@ -1,5 +1,6 @@
 //! Dangers of ending: shutdown, drop, and callbacks that reach back into their own buffer.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,9 +8,13 @@ use std::time::Duration;
 use shuttle::thread;
 use write_behind::{
     FlushEvent, FlushWaitError, InsertErrorKind, ManualClock, Observer, RetryPolicy, ShutdownError,
+    Undelivered,
 };
 
-use crate::stage::{Ending, FOREVER, LONG, Lists, Log, Sink, WeakLists, explore, finish, returned, settings};
+use crate::stage::{
+    Ending, FOREVER, Fate, LONG, Lists, Log, Sink, WeakLists, explore, finish, returned, settings,
+    undelivered,
+};
 
 #[test]
 fn no_insert_is_both_accepted_and_missed_by_shutdown() {
@@ -37,11 +42,11 @@ fn accepted_or_closed(buffer: &Lists, key: u8, item: u64) -> bool {
 }
 
 /// Inserts, and shuts down at once with a batch under way that ends as scripted: every item comes
-/// out somewhere, and none twice unless a callback was still at work.
-fn cut_short(script: &'static [Ending], then: Ending) {
+/// out somewhere, and in two places only if it says that it may have been applied.
+fn cut_short(script: &'static [Ending], then: Ending, fate: Fate) {
     explore(move || {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let sink = Sink { then, ..Sink::scripted(&log, script) };
+        let sink = Sink { then, fate, ..Sink::scripted(&log, script) };
         let buffer = sink.start(settings(&clock));
         (1..=2).for_each(|key| buffer.insert(key, 1).unwrap());
         buffer.flush_all();
@@ -51,51 +56,149 @@ fn cut_short(script: &'static [Ending], then: Ending) {
                 buffer.insert(1, 2).map_err(|_| ()).map_or(0, |()| 1) + u64::from(buffer.insert(2, 2).is_ok())
             }
         });
-        let left = returned(buffer.shutdown(Duration::ZERO));
+        let mut left = undelivered(buffer.shutdown(Duration::ZERO));
         let accepted = 2 + other.join().unwrap();
+        // What `handle_error` still had and then kept is handed back later.
+        while buffer.stats().in_flight > 0 {
+            thread::yield_now();
+            left.extend(undelivered(buffer.shutdown(Duration::ZERO)));
+        }
         let stats = buffer.stats();
+        assert_eq!((stats.accepted, stats.balance(), stats.panics), (accepted, 0, 0), "{stats:?}");
         drop(buffer);
         log.wait_for_the_end();
-        assert_eq!(stats.accepted, accepted);
-        let out: usize = (1..=2)
-            .map(|key| {
-                let mut all = [log.applied(key), log.given_up(key)].concat();
-                all.extend(left.get(&key).into_iter().flatten());
-                all.sort_unstable();
-                all.dedup();
-                all.len()
-            })
-            .sum();
-        assert_eq!(out as u64, accepted, "{log:?} {left:?}");
+        assert_eq!(log.retired(), [stats.returned], "the sink hears what was left");
+        account_for(&log, &left, accepted);
     });
+}
+
+fn account_for(log: &Log, left: &[Undelivered<u8, Vec<u64>>], accepted: u64) {
+    let mut out: Vec<(u8, u64)> = Vec::new();
+    for key in 1..=2 {
+        out.extend([log.applied(key), log.given_up(key)].concat().into_iter().map(|item| (key, item)));
+    }
+    for left in left {
+        let twice = left.data().iter().any(|&item| out.contains(&(*left.key(), item)));
+        let applied = left.may_be_applied() && left.batch().is_some_and(|id| log.has(id, *left.key()));
+        assert_eq!(twice, applied, "{left:?} {log:?}");
+        if !twice {
+            out.extend(left.data().iter().map(|&item| (*left.key(), item)));
+        }
+    }
+    let all: BTreeSet<_> = out.iter().collect();
+    assert_eq!((all.len(), out.len()), (accepted as usize, accepted as usize), "{log:?} {left:?}");
 }
 
 #[test]
 fn a_deadline_in_the_middle_of_a_success_loses_nothing() {
-    cut_short(&[], Ending::Ok);
+    cut_short(&[], Ending::Ok, Fate::Forget);
 }
 
 #[test]
 fn a_deadline_in_the_middle_of_a_retry_loses_nothing() {
-    cut_short(&[], Ending::Unknown);
+    cut_short(&[], Ending::Unknown, Fate::Forget);
+    cut_short(&[Ending::LostAnswer], Ending::Unknown, Fate::Forget);
 }
 
 #[test]
 fn a_deadline_in_the_middle_of_a_split_loses_nothing() {
-    cut_short(&[Ending::NotApplied, Ending::FirstKey], Ending::NotApplied);
-    cut_short(&[Ending::FirstKey], Ending::FirstKey);
+    cut_short(&[Ending::NotApplied, Ending::FirstKey], Ending::NotApplied, Fate::Forget);
+    cut_short(&[Ending::FirstKey], Ending::FirstKey, Fate::Forget);
 }
 
 #[test]
 fn a_deadline_in_the_middle_of_giving_up_loses_nothing() {
-    cut_short(&[], Ending::Fatal);
+    cut_short(&[], Ending::Hopeless, Fate::Forget);
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_giving_up_what_may_be_applied_loses_nothing() {
+    cut_short(&[Ending::Unknown], Ending::LostForGood, Fate::Forget);
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_keeping_loses_nothing() {
+    cut_short(&[], Ending::Hopeless, Fate::Keep);
+    cut_short(&[], Ending::LostForGood, Fate::Keep);
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_putting_back_loses_nothing() {
+    cut_short(&[], Ending::Hopeless, Fate::Requeue);
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_sending_a_batch_again_loses_nothing() {
+    cut_short(&[], Ending::LostForGood, Fate::Requeue);
+}
+
+/// What is kept is offered again while the buffer comes to its end.
+fn cut_short_while_offered(hopeless: Ending) {
+    explore(move || {
+        let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
+        let sink = Sink { fate: Fate::Keep, ..Sink::scripted(&log, &[hopeless]) };
+        let buffer = sink.start(settings(&clock));
+        (1..=2).for_each(|key| buffer.insert(key, 1).unwrap());
+        buffer.flush_all();
+        // Of one key or of both.
+        while buffer.stats().undelivered < 1 {
+            thread::yield_now();
+        }
+        buffer.insert(1, 2).unwrap();
+        let other = thread::spawn({
+            let buffer = buffer.clone();
+            move || buffer.retry_undelivered()
+        });
+        let mut left = undelivered(buffer.shutdown(Duration::ZERO));
+        other.join().unwrap();
+        while buffer.stats().in_flight > 0 {
+            thread::yield_now();
+            left.extend(undelivered(buffer.shutdown(Duration::ZERO)));
+        }
+        let stats = buffer.stats();
+        assert_eq!((stats.accepted, stats.balance(), stats.panics), (3, 0, 0), "{stats:?}");
+        drop(buffer);
+        log.wait_for_the_end();
+        assert_eq!(log.retired(), [stats.returned], "the sink hears what was left");
+        account_for(&log, &left, 3);
+    });
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_an_offer_loses_nothing() {
+    cut_short_while_offered(Ending::Hopeless);
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_an_offer_of_a_whole_batch_loses_nothing() {
+    cut_short_while_offered(Ending::LostForGood);
+}
+
+#[test]
+fn the_sink_is_gone_when_shutdown_returns() {
+    explore(|| {
+        let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
+        let buffer = Sink::scripted(&log, &[Ending::Unknown]).start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        let stop = |buffer: &Lists, log: &Log| {
+            buffer.shutdown(FOREVER).unwrap();
+            assert_eq!((log.applied(1), log.retired(), log.sink_is_gone()), (vec![1], vec![0], true));
+        };
+        let other = thread::spawn({
+            let (buffer, log) = (buffer.clone(), Arc::clone(&log));
+            move || stop(&buffer, &log)
+        });
+        stop(&buffer, &log);
+        other.join().unwrap();
+        finish(buffer, &log);
+    });
 }
 
 #[test]
 fn what_is_requeued_during_shutdown_is_returned() {
     explore(|| {
         let (clock, log) = (ManualClock::new(), Arc::default());
-        let sink = Sink { requeue: true, ..Sink::scripted(&log, &[Ending::Fatal]) };
+        let sink = Sink { fate: Fate::Requeue, ..Sink::scripted(&log, &[Ending::Hopeless]) };
         let buffer = sink.start(settings(&clock));
         buffer.insert(1, 1).unwrap();
         buffer.flush(&1);
@@ -165,7 +268,8 @@ fn of_two_shutdowns_one_gets_what_is_left_and_both_hear_of_it() {
         buffer.insert(2, 1).unwrap();
         let stop = |buffer: &Lists| match buffer.shutdown(Duration::ZERO) {
             Ok(()) => (0, 0),
-            Err(ShutdownError::Undelivered { keys, inserts }) => (keys.len(), inserts),
+            Err(ShutdownError::Undelivered(left)) => (left.len(), left.inserts()),
+            Err(ShutdownError::AlreadyReturned { inserts }) => (0, inserts),
             Err(_) => unreachable!("not in a callback"),
         };
         let other = thread::spawn({

@@ -10,8 +10,8 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Config, MaxSteps, Runner};
 use write_behind::{
-    BatchId, Buffer, Builder, DataBuffer, FailedFlush, FlushBatch, FlushError, KeyFailure, ManualClock,
-    Outcome, RetryPolicy, ShutdownError, Undelivered, Verdict, WeakBuffer,
+    BatchDataBuffer, BatchId, Buffer, Builder, DeadLetter, FlushBatch, FlushError, ManualClock, Observer,
+    Retirement, RetryPolicy, ShutdownError, Undelivered, Verdict, WeakBuffer,
 };
 
 /// Long enough never to be over by itself: the clock has to be moved.
@@ -63,9 +63,16 @@ pub(crate) struct Record {
     pub(crate) applied: BTreeMap<u8, Vec<u64>>,
     /// Per key, what was handed to `handle_error` for good.
     pub(crate) given_up: BTreeMap<u8, Vec<u64>>,
-    ids: BTreeSet<BatchId>,
+    ids: BTreeSet<(BatchId, u8)>,
+    /// What each batch held when it was first sent.
+    contents: BTreeMap<BatchId, Vec<(u8, Vec<u64>)>>,
     attempts: u32,
+    /// How many keys were given up.
+    letters: u32,
+    /// How many inserts were undelivered when the sink was told that the buffer is over.
+    retired: Vec<u64>,
     sink_gone: bool,
+    core_gone: bool,
 }
 
 /// The sink's side of a scenario, shared with the threads that look at it.
@@ -99,6 +106,19 @@ impl Log {
         self.wait(|record| record.applied.values().map(Vec::len).sum::<usize>() >= inserts);
     }
 
+    /// Whether the batch has been applied to that key.
+    pub(crate) fn has(&self, id: BatchId, key: u8) -> bool {
+        self.record.lock().unwrap().ids.contains(&(id, key))
+    }
+
+    pub(crate) fn retired(&self) -> Vec<u64> {
+        self.record.lock().unwrap().retired.clone()
+    }
+
+    pub(crate) fn sink_is_gone(&self) -> bool {
+        self.record.lock().unwrap().sink_gone
+    }
+
     pub(crate) fn attempts(&self) -> u32 {
         self.record.lock().unwrap().attempts
     }
@@ -107,9 +127,16 @@ impl Log {
         self.wait(|record| record.attempts >= attempts);
     }
 
-    /// Waits until the sink has been dropped, and with it all that the buffer's threads hold.
+    pub(crate) fn wait_for_letters(&self, letters: u32) {
+        self.wait(|record| record.letters >= letters);
+    }
+
+    /// Waits until all that the buffer's threads hold has been dropped. The sink has been told, once,
+    /// before it was dropped.
     pub(crate) fn wait_for_the_end(&self) {
-        self.wait(|record| record.sink_gone);
+        self.wait(|record| record.core_gone);
+        assert!(self.sink_is_gone());
+        assert_eq!(self.retired().len(), 1);
     }
 
     fn wait(&self, until: impl Fn(&Record) -> bool) {
@@ -135,7 +162,19 @@ pub(crate) enum Ending {
     NotApplied,
     /// The first entry failed, the others are done.
     FirstKey,
-    Fatal,
+    /// Not applied, and no more attempts.
+    Hopeless,
+    /// Applied, but the answer was lost, and no more attempts.
+    LostForGood,
+}
+
+/// What `handle_error` decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// To note it in the log instead, unless it has been applied.
+    Forget,
+    Requeue,
+    Keep,
 }
 
 type Act = Box<dyn Fn(&Lists) + Send + Sync>;
@@ -147,7 +186,7 @@ pub(crate) struct Sink {
     pub(crate) then: Ending,
     /// Done inside each flush callback.
     pub(crate) act: Option<Act>,
-    pub(crate) requeue: bool,
+    pub(crate) fate: Fate,
     pub(crate) buffer: Option<WeakLists>,
     pub(crate) _farewell: Farewell,
 }
@@ -158,6 +197,23 @@ pub(crate) struct Farewell(Arc<Log>);
 impl Drop for Farewell {
     fn drop(&mut self) {
         self.0.note(|record| record.sink_gone = true);
+    }
+}
+
+/// Tells the log when the buffer's core is dropped, whose observer it is.
+pub(crate) struct Canary(Arc<Log>);
+
+impl Canary {
+    pub(crate) fn new(log: &Arc<Log>) -> Self {
+        Canary(Arc::clone(log))
+    }
+}
+
+impl Observer for Canary {}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.0.note(|record| record.core_gone = true);
     }
 }
 
@@ -172,22 +228,23 @@ impl Sink {
             script: script.to_vec(),
             then: Ending::Ok,
             act: None,
-            requeue: false,
+            fate: Fate::Forget,
             buffer: None,
             _farewell: Farewell(Arc::clone(log)),
         }
     }
 
     pub(crate) fn start(self, builder: Builder<u8, Vec<u64>, Keyed>) -> Lists {
+        let builder = builder.observer(Canary::new(&self.log));
         builder.start_cyclic(|weak| Sink { buffer: Some(weak), ..self }).expect("valid settings")
     }
 
-    fn end(&self, batch: &FlushBatch<u8, Vec<u64>>, ending: Ending) -> Result<(), FlushError<String>> {
+    fn end(&self, batch: &FlushBatch<u8, Vec<u64>>, ending: Ending) -> Result<(), FlushError> {
         let skipped = usize::from(ending == Ending::FirstKey);
-        if matches!(ending, Ending::Ok | Ending::LostAnswer | Ending::FirstKey) {
+        if matches!(ending, Ending::Ok | Ending::LostAnswer | Ending::LostForGood | Ending::FirstKey) {
             self.log.note(|record| {
-                if record.ids.insert(batch.id()) {
-                    for entry in &batch.entries()[skipped..] {
+                for entry in &batch.entries()[skipped..] {
+                    if record.ids.insert((batch.id(), *entry.key())) {
                         record.applied.entry(*entry.key()).or_default().extend(entry.data());
                     }
                 }
@@ -198,24 +255,25 @@ impl Sink {
             Ending::Ok => Ok(()),
             Ending::LostAnswer | Ending::Unknown => Err(FlushError::unknown(error)),
             Ending::NotApplied => Err(FlushError::not_applied(error)),
-            Ending::FirstKey => Err(FlushError::keys([KeyFailure::new(0, Outcome::NotApplied, error)])),
-            Ending::Fatal => Err(FlushError::fatal(error)),
+            Ending::FirstKey => {
+                FlushError::entries([batch.entries()[0].failed(FlushError::not_applied(error))])
+            }
+            Ending::Hopeless => Err(FlushError::not_applied(error).give_up()),
+            Ending::LostForGood => Err(FlushError::unknown(error).give_up()),
         }
     }
 }
 
-impl DataBuffer<u8, Vec<u64>> for Sink {
-    type Error = String;
-
-    fn handle_flush(&self, _: &u8, _: &Vec<u64>) -> Result<(), String> {
-        Err("only batches are flushed".to_owned())
-    }
-
-    fn handle_flush_batch(&self, batch: &FlushBatch<u8, Vec<u64>>) -> Result<(), FlushError<String>> {
+impl BatchDataBuffer<u8, Vec<u64>> for Sink {
+    fn handle_flush_batch(&self, batch: &FlushBatch<u8, Vec<u64>>) -> Result<(), FlushError> {
         let mut attempt = 0;
+        let content: Vec<_> =
+            batch.entries().iter().map(|entry| (*entry.key(), entry.data().clone())).collect();
         self.log.note(|record| {
             attempt = record.attempts;
             record.attempts += 1;
+            let first = record.contents.entry(batch.id()).or_insert_with(|| content.clone());
+            assert_eq!(*first, content, "a batch stays what it is");
         });
         if let Some(act) = &self.act {
             self.buffer.as_ref().and_then(WeakBuffer::upgrade).iter().for_each(act);
@@ -223,13 +281,23 @@ impl DataBuffer<u8, Vec<u64>> for Sink {
         self.end(batch, self.script.get(attempt as usize).copied().unwrap_or(self.then))
     }
 
-    fn handle_error(&self, failed: FailedFlush<u8, Vec<u64>>) -> Verdict<Vec<u64>> {
-        if self.requeue {
-            return Verdict::Requeue(failed.into_data());
+    fn handle_error(&self, letter: DeadLetter<u8, Vec<u64>>) -> Verdict<u8, Vec<u64>> {
+        self.log.note(|record| record.letters += 1);
+        match self.fate {
+            Fate::Forget => {
+                if !self.log.has(letter.batch(), *letter.key()) {
+                    let (key, data) = letter.into_parts();
+                    self.log.note(|record| record.given_up.entry(key).or_default().extend(data));
+                }
+                Verdict::Forget
+            }
+            Fate::Requeue => Verdict::Requeue(letter),
+            Fate::Keep => Verdict::Keep(letter),
         }
-        let (key, data) = failed.into_parts();
-        self.log.note(|record| record.given_up.entry(key).or_default().extend(data));
-        Verdict::Done
+    }
+
+    fn handle_retired(&self, retirement: &Retirement) {
+        self.log.note(|record| record.retired.push(retirement.undelivered));
     }
 }
 
@@ -243,20 +311,22 @@ pub(crate) fn settings(clock: &ManualClock) -> Builder<u8, Vec<u64>, Keyed> {
         .flush_threads(1)
         .interval(LONG)
         .hibernate_after(2 * LONG)
-        .retry(RetryPolicy::new().attempts(3).delay(Duration::ZERO))
+        .retry(RetryPolicy::fixed(3, Duration::ZERO))
+}
+
+/// What `shutdown` gave back.
+pub(crate) fn undelivered(result: Result<(), ShutdownError<u8, Vec<u64>>>) -> Vec<Undelivered<u8, Vec<u64>>> {
+    result.err().map(ShutdownError::into_undelivered).unwrap_or_default().into_iter().collect()
 }
 
 /// What `shutdown` gave back, per key.
 pub(crate) fn returned(result: Result<(), ShutdownError<u8, Vec<u64>>>) -> BTreeMap<u8, Vec<u64>> {
     let mut all: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
-    let undelivered = result.err().map(ShutdownError::into_undelivered).unwrap_or_default();
-    for left in undelivered {
-        collect(&mut all, &left);
-    }
+    undelivered(result).iter().for_each(|left| collect(&mut all, left));
     all
 }
 
-pub(crate) fn collect(all: &mut BTreeMap<u8, Vec<u64>>, left: &Undelivered<u8, Vec<u64>>) {
+fn collect(all: &mut BTreeMap<u8, Vec<u64>>, left: &Undelivered<u8, Vec<u64>>) {
     all.entry(*left.key()).or_default().extend(left.data());
 }
 

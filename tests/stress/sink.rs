@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use write_behind::{
-    Aggregate, AsyncDataBuffer, BatchId, DataBuffer, FailedFlush, FlushBatch, FlushError, KeyFailure,
-    Outcome, Verdict,
+    Aggregate, AsyncBatchDataBuffer, BatchDataBuffer, BatchId, DeadLetter, FlushBatch, FlushError, Verdict,
 };
 
 /// How many callbacks there may be at once.
@@ -19,16 +18,19 @@ pub(crate) const CALLBACKS: usize = 3;
 pub(crate) struct Out<V> {
     pub(crate) applied: Vec<(u64, V)>,
     pub(crate) given_up: Vec<(u64, V)>,
-    ids: BTreeSet<BatchId>,
+    /// The batches that have been applied, with the keys for which they were.
+    pub(crate) ids: BTreeSet<(BatchId, u64)>,
     /// How often a callback began that had to wait for another.
     pub(crate) overlaps: usize,
 }
 
-type Answer = Result<(), FlushError<&'static str>>;
+type Answer = Result<(), FlushError>;
 
 /// Fails in every way, and applies a batch once however often it is sent.
 pub(crate) struct Flaky<V> {
     attempts: AtomicU64,
+    /// Some of what is given up is kept, and comes out of order if it is offered again.
+    keeps: bool,
     /// Keys that callbacks are at work on, by callback.
     at_work: Mutex<Vec<Vec<u64>>>,
     out: Arc<Mutex<Out<V>>>,
@@ -44,10 +46,11 @@ impl Drop for Working<'_> {
 }
 
 impl<V: Clone> Flaky<V> {
-    pub(crate) fn new() -> (Self, Arc<Mutex<Out<V>>>) {
+    pub(crate) fn new(keeps: bool) -> (Self, Arc<Mutex<Out<V>>>) {
         let out = Out { applied: Vec::new(), given_up: Vec::new(), ids: BTreeSet::new(), overlaps: 0 };
         let out = Arc::new(Mutex::new(out));
-        (Flaky { attempts: AtomicU64::new(0), at_work: Mutex::default(), out: Arc::clone(&out) }, out)
+        let (attempts, at_work) = (AtomicU64::new(0), Mutex::default());
+        (Flaky { attempts, keeps, at_work, out: Arc::clone(&out) }, out)
     }
 
     /// A key is in one callback at a time, and there are no more callbacks than there may be. One that
@@ -67,13 +70,11 @@ impl<V: Clone> Flaky<V> {
     /// Applies all but the first `skipped` entries, unless the batch has been applied before.
     fn apply(&self, batch: &FlushBatch<u64, V>, skipped: usize) -> bool {
         let mut out = self.out.lock();
-        if out.ids.contains(&batch.id()) {
+        if batch.entries().iter().any(|entry| out.ids.contains(&(batch.id(), *entry.key()))) {
             return false;
         }
-        if skipped == 0 {
-            out.ids.insert(batch.id());
-        }
         let entries = batch.entries()[skipped..].iter();
+        out.ids.extend(entries.clone().map(|entry| (batch.id(), *entry.key())));
         out.applied.extend(entries.map(|entry| (*entry.key(), entry.data().clone())));
         true
     }
@@ -83,7 +84,7 @@ impl<V: Clone> Flaky<V> {
     }
 
     fn answer(&self, turn: u64, batch: &FlushBatch<u64, V>) -> Answer {
-        match turn % 11 {
+        match turn % 13 {
             1 => Err(FlushError::unknown("lost before")),
             3 => {
                 self.apply(batch, 0);
@@ -91,9 +92,10 @@ impl<V: Clone> Flaky<V> {
             }
             5 => Err(FlushError::not_applied("refused")),
             7 if self.apply(batch, 1) => {
-                Err(FlushError::keys([KeyFailure::new(0, Outcome::NotApplied, "this key")]))
+                FlushError::entries([batch.entries()[0].failed(FlushError::not_applied("this key"))])
             }
             9 => resume_unwind(Box::new("the sink panics")),
+            11 => Err(FlushError::unknown("hopeless").give_up()),
             _ => {
                 self.apply(batch, 0);
                 Ok(())
@@ -101,56 +103,46 @@ impl<V: Clone> Flaky<V> {
         }
     }
 
-    fn give_up(&self, failed: FailedFlush<u64, V>) -> Verdict<V> {
+    /// All keys of a batch share its fate: what may have been applied goes out again whole or not at all.
+    /// Neither who puts it back nor who keeps it looks whether it was applied.
+    fn give_up(&self, letter: DeadLetter<u64, V>) -> Verdict<u64, V> {
         let mut out = self.out.lock();
-        if out.ids.contains(&failed.batch()) {
-            return Verdict::Done;
+        match letter.batch().sequence % 4 {
+            0 | 1 => Verdict::Requeue(letter),
+            2 if self.keeps => Verdict::Keep(letter),
+            _ => {
+                if !out.ids.contains(&(letter.batch(), *letter.key())) {
+                    out.given_up.push(letter.into_parts());
+                }
+                Verdict::Forget
+            }
         }
-        if failed.count() % 2 == 0 {
-            return Verdict::Requeue(failed.into_data());
-        }
-        out.given_up.push(failed.into_parts());
-        Verdict::Done
     }
 }
 
-const BATCHES: &str = "only batches are flushed";
-
-impl<V: Aggregate + Clone> DataBuffer<u64, V> for Flaky<V> {
-    type Error = &'static str;
-
-    fn handle_flush(&self, _: &u64, _: &V) -> Result<(), &'static str> {
-        Err(BATCHES)
-    }
-
+impl<V: Aggregate + Clone> BatchDataBuffer<u64, V> for Flaky<V> {
     fn handle_flush_batch(&self, batch: &FlushBatch<u64, V>) -> Answer {
         let _working = self.begin_batch(batch);
         self.answer(self.next_turn(), batch)
     }
 
-    fn handle_error(&self, failed: FailedFlush<u64, V>) -> Verdict<V> {
-        let _working = self.begin(vec![*failed.key()]);
-        self.give_up(failed)
+    fn handle_error(&self, letter: DeadLetter<u64, V>) -> Verdict<u64, V> {
+        let _working = self.begin(vec![*letter.key()]);
+        self.give_up(letter)
     }
 }
 
 /// Takes its time, and now and then for ever.
 async fn dawdle(turn: u64) {
-    match turn % 13 {
-        0..4 => {}
-        4..8 => tokio::task::yield_now().await,
-        8..12 => tokio::time::sleep(Duration::from_micros(turn % 7 * 300)).await,
+    match turn % 11 {
+        0..3 => {}
+        3..6 => tokio::task::yield_now().await,
+        6..10 => tokio::time::sleep(Duration::from_micros(turn % 7 * 300)).await,
         _ => pending().await,
     }
 }
 
-impl<V: Aggregate + Clone> AsyncDataBuffer<u64, V> for Flaky<V> {
-    type Error = &'static str;
-
-    async fn handle_flush(&self, _: &u64, _: &V) -> Result<(), &'static str> {
-        Err(BATCHES)
-    }
-
+impl<V: Aggregate + Clone> AsyncBatchDataBuffer<u64, V> for Flaky<V> {
     async fn handle_flush_batch(&self, batch: &FlushBatch<u64, V>) -> Answer {
         let _working = self.begin_batch(batch);
         let turn = self.next_turn();
@@ -158,14 +150,14 @@ impl<V: Aggregate + Clone> AsyncDataBuffer<u64, V> for Flaky<V> {
         let answer = self.answer(turn, batch);
         if answer.is_ok() {
             // It is applied, and may yet be cancelled.
-            dawdle(turn / 13).await;
+            dawdle(turn / 11).await;
         }
         answer
     }
 
-    async fn handle_error(&self, failed: FailedFlush<u64, V>) -> Verdict<V> {
-        let _working = self.begin(vec![*failed.key()]);
+    async fn handle_error(&self, letter: DeadLetter<u64, V>) -> Verdict<u64, V> {
+        let _working = self.begin(vec![*letter.key()]);
         tokio::task::yield_now().await;
-        self.give_up(failed)
+        self.give_up(letter)
     }
 }

@@ -6,7 +6,7 @@ mod rig;
 mod script;
 
 pub(crate) use gate::Gate;
-pub(crate) use rig::{Driver, Rig, ms, secs};
+pub(crate) use rig::{Driver, Rig, ms, secs, steady};
 pub(crate) use script::{Answer, Call, Script};
 
 /// Makes a `#[test]` per driver of each scenario: `name::threads`, `name::inline`, `name::tasks`.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use write_behind::{
-    Aggregate, AsyncDataBuffer, Buffer, BuildError, Builder, DataBuffer, Equivalent, FlushWaitError, Key,
-    ManualClock, ShutdownError, WeakBuffer,
+    Aggregate, Buffer, BuildError, Builder, Equivalent, FlushWaitError, IntoAsyncSink, IntoSink, Key,
+    ManualClock, RetryPolicy, ShutdownError, WeakBuffer,
 };
 
 use super::clock::{Paused, TestClock};
@@ -43,12 +43,15 @@ impl Driver {
     }
 
     /// Starts a buffer on that clock. The one place that knows how a driver is started.
-    pub(crate) fn start<K: Key, V: Aggregate, D: DataBuffer<K, V> + AsyncDataBuffer<K, V>>(
+    pub(crate) fn start<K: Key, V: Aggregate, D, Blocking, Async>(
         self,
         builder: Builder<K, V>,
         clock: &TestClock,
         make_sink: impl FnOnce(WeakBuffer<K, V>) -> D,
-    ) -> Result<TestBuffer<K, V>, BuildError> {
+    ) -> Result<TestBuffer<K, V>, BuildError>
+    where
+        D: IntoSink<K, V, Blocking> + IntoAsyncSink<K, V, Async>,
+    {
         let buffer = match clock {
             TestClock::Manual(clock) if self == Driver::Inline => {
                 builder.start_inline_cyclic(make_sink, clock)
@@ -142,7 +145,8 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
     ) -> Result<Self, BuildError> {
         let clock = driver.clock();
         // The clock may have stopped when the rig is dropped.
-        let builder = configure(Buffer::builder().seed(7).drop_timeout(Duration::ZERO));
+        let retry = steady().attempts(4);
+        let builder = configure(Buffer::builder().seed(7).drop_timeout(Duration::ZERO).retry(retry));
         let played = sink.clone();
         let install = |weak: WeakBuffer<K, V>| {
             played.install(weak, clock.clone());
@@ -198,6 +202,11 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
             }
         }
     }
+}
+
+/// Retries without end, a second apart.
+pub(crate) fn steady() -> RetryPolicy {
+    RetryPolicy::new().factor(1.0).jitter(0.0)
 }
 
 pub(crate) fn ms(millis: u64) -> Duration {

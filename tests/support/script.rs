@@ -2,19 +2,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use write_behind::{
-    Aggregate, AsyncDataBuffer, BatchId, Buffer, DataBuffer, FailedFlush, FlushBatch, FlushError,
-    FlushReason, Key, Verdict, WeakBuffer,
+    Aggregate, AsyncBatchDataBuffer, AsyncDataBuffer, BatchDataBuffer, BatchId, Buffer, DataBuffer,
+    DeadLetter, FlushBatch, FlushContext, FlushError, FlushReason, Key, Verdict, WeakBuffer,
 };
 
 use super::clock::TestClock;
 use super::gate::Gate;
 
 /// What a scripted sink answers to a batch.
-pub(crate) type Answer = Result<(), FlushError<String>>;
+pub(crate) type Answer = Result<(), FlushError>;
 
 type ToBatch<K, V> = Box<dyn Fn(&Script<K, V>, &FlushBatch<K, V>) -> Answer + Send + Sync>;
 type ToKey<K, V> = Box<dyn Fn(&Script<K, V>, &K, &V) -> Result<(), String> + Send + Sync>;
-type ToFailed<K, V> = Box<dyn Fn(&Script<K, V>, FailedFlush<K, V>) -> Verdict<V> + Send + Sync>;
+type ToFailed<K, V> = Box<dyn Fn(&Script<K, V>, DeadLetter<K, V>) -> Verdict<K, V> + Send + Sync>;
 type Such<K> = Box<dyn Fn(&K) -> bool + Send + Sync>;
 
 /// A sink that answers by a script and remembers all that it was told.
@@ -46,8 +46,7 @@ struct Seen<K, V> {
 /// One attempt that the sink was asked to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Call<K, V> {
-    /// `None` where the sink is asked key by key.
-    pub(crate) id: Option<BatchId>,
+    pub(crate) id: BatchId,
     pub(crate) attempt: u32,
     pub(crate) reason: FlushReason,
     pub(crate) settled_below: u64,
@@ -76,7 +75,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         Script::assemble(Box::new(answer), None)
     }
 
-    /// Answers key by key, through the provided `handle_flush_batch`.
+    /// Answers key by key, as a sink that writes key by key.
     pub(crate) fn keys(answer: impl Fn(&Self, &K, &V) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Script::assemble(Box::new(|_, _| Ok(())), Some(Box::new(answer)))
     }
@@ -94,7 +93,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         let shared = Shared {
             to_batch,
             to_key,
-            to_failed: Box::new(|_, _| Verdict::Done),
+            to_failed: Box::new(|_, _| Verdict::Forget),
             gate: None,
             error_gate: None,
             place: OnceLock::new(),
@@ -107,10 +106,15 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     /// What `handle_error` does, after it has been recorded.
     pub(crate) fn on_error(
         mut self,
-        verdict: impl Fn(&Self, FailedFlush<K, V>) -> Verdict<V> + Send + Sync + 'static,
+        verdict: impl Fn(&Self, DeadLetter<K, V>) -> Verdict<K, V> + Send + Sync + 'static,
     ) -> Self {
         self.write().to_failed = Box::new(verdict);
         self
+    }
+
+    /// `handle_error` keeps everything, as the provided one does.
+    pub(crate) fn keeping(self) -> Self {
+        self.on_error(|_, letter| Verdict::Keep(letter))
     }
 
     /// Each attempt waits at the gate before it answers.
@@ -233,7 +237,7 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
     fn batch_call(&self, batch: &FlushBatch<K, V>) -> Call<K, V> {
         let entries = batch.entries().iter().map(|entry| (entry.key().clone(), entry.data().clone()));
         Call {
-            id: Some(batch.id()),
+            id: batch.id(),
             attempt: batch.attempt(),
             reason: batch.reason(),
             settled_below: batch.settled_below(),
@@ -243,12 +247,12 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         }
     }
 
-    fn key_call(&self, key: &K, data: &V) -> Call<K, V> {
+    fn key_call(&self, key: &K, data: &V, context: &FlushContext) -> Call<K, V> {
         Call {
-            id: None,
-            attempt: 0,
-            reason: FlushReason::Deadline,
-            settled_below: 0,
+            id: context.id(),
+            attempt: context.attempt(),
+            reason: context.reason(),
+            settled_below: context.settled_below(),
             entries: vec![(key.clone(), data.clone())],
             at: self.clock().now(),
             acknowledged: None,
@@ -260,12 +264,12 @@ impl<K: Key, V: Aggregate + Clone> Script<K, V> {
         to_key(self, key, data)
     }
 
-    fn failed(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
-        let words = failed.failure().to_string();
-        let given_up = (failed.key().clone(), failed.data().clone(), failed.attempts(), words);
+    fn failed(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
+        let words = letter.cause().to_string();
+        let given_up = (letter.key().clone(), letter.data().clone(), letter.attempts(), words);
         self.seen().given_up.push(given_up);
         self.shared.changed.notify_all();
-        (self.shared.to_failed)(self, failed)
+        (self.shared.to_failed)(self, letter)
     }
 }
 
@@ -306,24 +310,16 @@ async fn pass_async(gate: Option<&Gate>) {
     }
 }
 
-const NEVER_ASKED: &str = "a batch sink is never asked for a single key";
-
-impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Batches<K, V> {
-    type Error = String;
-
-    fn handle_flush(&self, _: &K, _: &V) -> Result<(), String> {
-        Err(NEVER_ASKED.into())
-    }
-
+impl<K: Key, V: Aggregate + Clone> BatchDataBuffer<K, V> for Batches<K, V> {
     fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
         let call = self.0.record(self.0.batch_call(batch));
         pass(self.0.gate_for(batch.entries()[0].key()));
         call.with((self.0.shared.to_batch)(&self.0, batch))
     }
 
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+    fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         pass(self.0.shared.error_gate.as_ref());
-        self.0.failed(failed)
+        self.0.failed(letter)
     }
 
     fn handle_shed(&self, key: K, data: V) {
@@ -331,22 +327,16 @@ impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Batches<K, V> {
     }
 }
 
-impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Batches<K, V> {
-    type Error = String;
-
-    async fn handle_flush(&self, _: &K, _: &V) -> Result<(), String> {
-        Err(NEVER_ASKED.into())
-    }
-
+impl<K: Key, V: Aggregate + Clone> AsyncBatchDataBuffer<K, V> for Batches<K, V> {
     async fn handle_flush_batch(&self, batch: &FlushBatch<K, V>) -> Answer {
         let call = self.0.record(self.0.batch_call(batch));
         pass_async(self.0.gate_for(batch.entries()[0].key())).await;
         call.with((self.0.shared.to_batch)(&self.0, batch))
     }
 
-    async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+    async fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         pass_async(self.0.shared.error_gate.as_ref()).await;
-        self.0.failed(failed)
+        self.0.failed(letter)
     }
 
     fn handle_shed(&self, key: K, data: V) {
@@ -355,31 +345,27 @@ impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Batches<K, V> {
 }
 
 impl<K: Key, V: Aggregate + Clone> DataBuffer<K, V> for Keys<K, V> {
-    type Error = String;
-
-    fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
-        let call = self.0.record(self.0.key_call(key, data));
+    fn handle_flush(&self, key: &K, data: &V, context: &FlushContext) -> Result<(), FlushError> {
+        let call = self.0.record(self.0.key_call(key, data, context));
         pass(self.0.gate_for(key));
-        call.with(self.0.answer_key(key, data))
+        Ok(call.with(self.0.answer_key(key, data))?)
     }
 
-    fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+    fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         pass(self.0.shared.error_gate.as_ref());
-        self.0.failed(failed)
+        self.0.failed(letter)
     }
 }
 
 impl<K: Key, V: Aggregate + Clone> AsyncDataBuffer<K, V> for Keys<K, V> {
-    type Error = String;
-
-    async fn handle_flush(&self, key: &K, data: &V) -> Result<(), String> {
-        let call = self.0.record(self.0.key_call(key, data));
+    async fn handle_flush(&self, key: &K, data: &V, context: &FlushContext) -> Result<(), FlushError> {
+        let call = self.0.record(self.0.key_call(key, data, context));
         pass_async(self.0.gate_for(key)).await;
-        call.with(self.0.answer_key(key, data))
+        Ok(call.with(self.0.answer_key(key, data))?)
     }
 
-    async fn handle_error(&self, failed: FailedFlush<K, V>) -> Verdict<V> {
+    async fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         pass_async(self.0.shared.error_gate.as_ref()).await;
-        self.0.failed(failed)
+        self.0.failed(letter)
     }
 }

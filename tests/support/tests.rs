@@ -22,7 +22,7 @@ fn rig_remembers_what_the_sink_was_told(driver: Driver) {
     rig.advance(secs(5));
     rig.eventually("the flush", || rig.sink.flushed() == [(1, vec![10])]);
     let Call { id, attempt, reason, settled_below, entries, at, acknowledged } = rig.sink.calls().remove(0);
-    assert_eq!((id.map(|id| id.sequence), attempt, settled_below), (Some(1), 1, 1));
+    assert_eq!((id.sequence, attempt, settled_below), (1, 1, 1));
     assert_eq!((reason, entries, at), (FlushReason::Deadline, vec![(1, vec![10])], secs(5)));
     assert_eq!(acknowledged, Some(true));
     assert_eq!(rig.sink.shed(), [(2, vec![20])]);
@@ -31,11 +31,11 @@ fn rig_remembers_what_the_sink_was_told(driver: Driver) {
 
 fn rig_remembers_what_failed(driver: Driver) {
     let answer = |_: &Script<u8, Vec<u8>>, _: &write_behind::FlushBatch<u8, Vec<u8>>| -> Answer {
-        Err(FlushError::fatal("no".to_owned()))
+        Err(FlushError::not_applied("no".to_owned()).give_up())
     };
     let sink = Script::batches(answer).on_error(|sink, _| {
         assert!(!sink.buffer().is_closed());
-        Verdict::Done
+        Verdict::Forget
     });
     let rig = Rig::with(driver, sink, |builder| builder);
     rig.insert(1, 10);
@@ -59,7 +59,7 @@ fn rig_lets_time_pass(driver: Driver) {
 
 fn gate_holds_callbacks_until_it_is_opened(driver: Driver) {
     let gate = Gate::default();
-    let sink = Script::batches(|_, _| Err(FlushError::fatal("no".to_owned())));
+    let sink = Script::batches(|_, _| Err(FlushError::not_applied("no".to_owned()).give_up()));
     let sink = sink.behind_for(&gate, |key| *key == 1).errors_behind(&gate);
     let rig = Rig::<u8, Vec<u8>>::with(driver, sink, |builder| builder.max_batch_keys(1));
     rig.insert(1, 10);

@@ -1,9 +1,11 @@
 //! `flush_timeout` and the end of a buffer cancel async callbacks.
 
 use std::future::pending;
+use std::sync::{Arc, Mutex};
 
 use write_behind::{
-    Buffer, FlushError, FlushFailure, FlushWaitError, RetryPolicy, ShutdownError, UndeliveredState,
+    AsyncDataBuffer, BatchId, Buffer, DeadLetter, FailureCause, FlushContext, FlushError, FlushWaitError,
+    RetryPolicy, ShutdownError, UndeliveredState, Verdict,
 };
 
 use crate::sink::{Event, Left, Lists, Sink, ms, secs};
@@ -17,7 +19,7 @@ async fn a_cancelled_flush_is_sent_again_with_the_same_id_and_content() {
         Ok(())
     });
     let builder = Buffer::builder().flush_timeout(secs(2)).max_batch_keys(2).partitions(1);
-    let buffer: Lists = builder.start_async(sink).expect("it starts");
+    let buffer: Lists = builder.retry(RetryPolicy::fixed(4, secs(1))).start_async(sink).expect("it starts");
     buffer.insert("a", 1).expect("there is room");
     buffer.insert("b", 2).expect("there is room");
     tokio::time::sleep(ms(5_001)).await;
@@ -45,8 +47,8 @@ async fn the_timeout_is_the_failure_that_is_told() {
     let buffer: Lists = builder.start_async(sink).expect("it starts");
     buffer.insert("key", 1).expect("there is room");
     let error = buffer.flush_and_wait_async("key", secs(60)).await.expect_err("it hangs");
-    let FlushWaitError::Failed(failure @ FlushFailure::TimedOut(timeout)) = error else { panic!("{error}") };
-    assert_eq!((timeout, failure.to_string()), (secs(2), "the callback was cancelled after 2s".to_owned()));
+    let FlushWaitError::Failed(cause @ FailureCause::TimedOut(timeout)) = error else { panic!("{error}") };
+    assert_eq!((timeout, cause.to_string()), (secs(2), "the callback was cancelled after 2s".to_owned()));
     assert_eq!(log.course(), "bcg");
 }
 
@@ -64,29 +66,40 @@ async fn a_result_in_time_is_not_cancelled() {
 /// `handle_error` has no timeout.
 #[tokio::test(start_paused = true)]
 async fn only_the_flush_is_timed() {
-    struct Slow;
-    impl write_behind::AsyncDataBuffer<&'static str, Vec<u32>> for Slow {
-        type Error = String;
-
-        async fn handle_flush(&self, _: &&'static str, _: &Vec<u32>) -> Result<(), String> {
+    /// Remembers what it was asked to send, and has it sent again in the end.
+    struct Slow(Arc<Mutex<Vec<(BatchId, u32)>>>);
+    impl AsyncDataBuffer<&'static str, Vec<u32>> for Slow {
+        async fn handle_flush(
+            &self,
+            _: &&'static str,
+            _: &Vec<u32>,
+            context: &FlushContext,
+        ) -> Result<(), FlushError> {
+            self.0.lock().unwrap().push((context.id(), context.attempt()));
             Err("down".into())
         }
 
         async fn handle_error(
             &self,
-            failed: write_behind::FailedFlush<&'static str, Vec<u32>>,
-        ) -> write_behind::Verdict<Vec<u32>> {
+            letter: DeadLetter<&'static str, Vec<u32>>,
+        ) -> Verdict<&'static str, Vec<u32>> {
             tokio::time::sleep(secs(600)).await;
-            write_behind::Verdict::Requeue(failed.into_data())
+            Verdict::Requeue(letter)
         }
     }
-    let builder = Buffer::builder().flush_timeout(secs(2)).retry(RetryPolicy::never());
-    let buffer: Lists = builder.start_async(Slow).expect("it starts");
+    let sent = Arc::default();
+    let builder = Buffer::builder().interval(secs(5)).flush_timeout(secs(2)).retry(RetryPolicy::never());
+    let buffer: Lists = builder.start_async(Slow(Arc::clone(&sent))).expect("it starts");
     buffer.insert("key", 1).expect("there is room");
     buffer.flush("key");
-    tokio::time::sleep(secs(601)).await;
+    tokio::time::sleep(secs(604)).await;
     let stats = buffer.stats();
-    assert_eq!((stats.overdue, stats.pending, stats.panics), (0, 1, 0));
+    // It may have been applied, so it stays what it is until it goes out again.
+    assert_eq!((stats.overdue, stats.in_flight, stats.pending, stats.panics), (0, 1, 0, 0));
+    assert_eq!((stats.gave_up, sent.lock().unwrap().len()), (0, 1));
+    tokio::time::sleep(secs(2)).await;
+    let sent = sent.lock().unwrap().clone();
+    assert_eq!(sent, [sent[0], sent[0]], "the same id, and fresh attempts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,9 +108,11 @@ async fn shutdowns_deadline_cancels_what_runs() {
     let buffer: Lists = Buffer::builder().start_async(sink).expect("it starts");
     buffer.insert("key", 1).expect("there is room");
     let error = buffer.shutdown_async(secs(3)).await.expect_err("it hangs");
-    let ShutdownError::Undelivered { keys, inserts: 1 } = error else { panic!("{error}") };
-    assert!(matches!(keys[0].state(), UndeliveredState::InCallback));
-    assert_eq!((keys[0].key(), keys[0].data()), (&"key", &vec![1]));
+    let ShutdownError::Undelivered(left) = error else { panic!("{error}") };
+    assert_eq!((left.inserts(), left.len()), (1, 1));
+    let left = left.into_iter().next().expect("it is one");
+    assert!(matches!(left.state(), UndeliveredState::InCallback) && left.may_be_applied());
+    assert_eq!((left.key(), left.data(), left.batch()), (&"key", &vec![1], Some(log.attempts()[0].id)));
     while log.course() != "bc" {
         tokio::task::yield_now().await;
     }
@@ -121,9 +136,9 @@ async fn dropping_the_last_handle_does_not_wait_but_flushes() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_reports_what_its_patience_left() {
-    let (sink, log) = Sink::new(|_| async { Err(FlushError::unknown("down".to_owned())) });
+    let (sink, log) = Sink::new(|_| async { Err(FlushError::unknown("down")) });
     let left = Left::default();
-    let builder = Buffer::builder().drop_timeout(secs(5)).retry(RetryPolicy::new().forever());
+    let builder = Buffer::builder().drop_timeout(secs(5)).retry(RetryPolicy::never());
     let buffer: Lists = builder.observer(left.clone()).start_async(sink).expect("it starts");
     buffer.insert("a", 1).expect("there is room");
     buffer.insert("a", 2).expect("there is room");

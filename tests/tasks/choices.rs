@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use write_behind::{Buffer, DataBuffer, FlushWaitError, InsertErrorKind, Overflow, ShutdownError};
+use write_behind::{
+    Buffer, DataBuffer, FlushContext, FlushError, FlushWaitError, InsertErrorKind, Overflow, ShutdownError,
+};
 
 use crate::sink::{Lists, Sink, ms, secs};
 
@@ -12,9 +14,7 @@ type Flushed = Vec<(&'static str, Vec<u32>)>;
 struct Blocking(Arc<Mutex<Flushed>>);
 
 impl DataBuffer<&'static str, Vec<u32>> for Blocking {
-    type Error = String;
-
-    fn handle_flush(&self, key: &&'static str, data: &Vec<u32>) -> Result<(), String> {
+    fn handle_flush(&self, key: &&'static str, data: &Vec<u32>, _: &FlushContext) -> Result<(), FlushError> {
         self.0.lock().unwrap().push((key, data.clone()));
         Ok(())
     }

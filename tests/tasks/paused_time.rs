@@ -38,8 +38,8 @@ async fn jitter_spreads_deadlines_between_its_bounds() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_come_as_configured() {
-    let (sink, log) = Sink::new(|_| async { Err(FlushError::unknown("down".to_owned())) });
-    let retry = RetryPolicy::new().attempts(4).delay(secs(1)).factor(3.0);
+    let (sink, log) = Sink::new(|_| async { Err(FlushError::unknown("down")) });
+    let retry = RetryPolicy::fixed(4, secs(1)).factor(3.0);
     let buffer: Lists = Buffer::builder().retry(retry).start_async(sink).expect("it starts");
     buffer.insert("key", 1).expect("there is room");
     buffer.flush_and_wait_async("key", secs(60)).await.expect_err("it fails for good");

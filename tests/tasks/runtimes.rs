@@ -5,8 +5,8 @@ use std::sync::mpsc;
 
 use tokio::runtime::{Builder as Flavour, Runtime};
 use write_behind::{
-    AsyncDataBuffer, Buffer, BuildError, DataBuffer, FailedFlush, FlushError, FlushWaitError,
-    InsertErrorKind, Overflow, RetryPolicy, UndeliveredState, Verdict,
+    AsyncDataBuffer, Buffer, BuildError, DataBuffer, DeadLetter, FlushContext, FlushError, FlushWaitError,
+    InsertErrorKind, Overflow, RetryPolicy, UndeliveredState, Verdict, WeakBuffer,
 };
 
 use crate::sink::{Left, Lists, Sink, ms, secs};
@@ -116,30 +116,25 @@ fn on_a_runtime_that_has_ended_it_does_not_start() {
 struct Stuck;
 
 impl AsyncDataBuffer<&'static str, Vec<u32>> for Stuck {
-    type Error = String;
-
-    async fn handle_flush(&self, key: &&'static str, _: &Vec<u32>) -> Result<(), String> {
+    async fn handle_flush(
+        &self,
+        key: &&'static str,
+        _: &Vec<u32>,
+        _: &FlushContext,
+    ) -> Result<(), FlushError> {
         match *key {
             "in the callback" => pending().await,
             "flushed" => Ok(()),
+            "in handle_error" => Err(FlushError::not_applied("down").give_up()),
             _ => Err("down".into()),
         }
     }
 
-    async fn handle_flush_batch(
+    async fn handle_error(
         &self,
-        batch: &write_behind::FlushBatch<&'static str, Vec<u32>>,
-    ) -> Result<(), FlushError<String>> {
-        let entry = &batch.entries()[0];
-        let result = self.handle_flush(entry.key(), entry.data()).await;
-        result.map_err(|error| match *entry.key() {
-            "in handle_error" => FlushError::fatal(error),
-            _ => FlushError::unknown(error),
-        })
-    }
-
-    async fn handle_error(&self, failed: FailedFlush<&'static str, Vec<u32>>) -> Verdict<Vec<u32>> {
-        let _kept = failed;
+        letter: DeadLetter<&'static str, Vec<u32>>,
+    ) -> Verdict<&'static str, Vec<u32>> {
+        let _kept = letter;
         pending().await
     }
 }
@@ -149,7 +144,7 @@ const STUCK: [&str; 4] = ["in the callback", "in handle_error", "pending", "retr
 /// A buffer with a key in each place where its runtime can leave it behind.
 fn stuck_buffer(runtime: &Runtime, left: Left) -> Lists {
     let retry = RetryPolicy::new().delay(secs(3_600)).cap(secs(3_600));
-    let builder = Buffer::builder().runtime(runtime.handle().clone()).max_batch_keys(1).max_keys(5);
+    let builder = Buffer::builder().runtime(runtime.handle().clone()).max_keys(5);
     let builder =
         builder.interval(secs(3_600)).retry(retry).flush_timeout(secs(3_600)).observer(left.clone());
     let overflow = Overflow::Block { timeout: secs(3_600) };
@@ -252,9 +247,12 @@ fn a_last_handle_that_goes_with_the_runtime_is_reported_too() {
 fn dropping_a_buffer_with_threads_does_not_block_a_runtime() {
     struct Gated(std::sync::Mutex<mpsc::Receiver<()>>, mpsc::Sender<u32>);
     impl DataBuffer<&'static str, Vec<u32>> for Gated {
-        type Error = mpsc::RecvError;
-
-        fn handle_flush(&self, _: &&'static str, data: &Vec<u32>) -> Result<(), mpsc::RecvError> {
+        fn handle_flush(
+            &self,
+            _: &&'static str,
+            data: &Vec<u32>,
+            _: &FlushContext,
+        ) -> Result<(), FlushError> {
             self.0.lock().unwrap().recv()?;
             let _ = self.1.send(data[0]);
             Ok(())
@@ -279,7 +277,7 @@ fn dropping_a_buffer_with_threads_does_not_block_a_runtime() {
 fn the_account_says_how_far_each_key_had_got() {
     let runtime = one_thread();
     let retry = RetryPolicy::new().delay(secs(3_600)).cap(secs(3_600));
-    let builder = Buffer::builder().runtime(runtime.handle().clone()).max_batch_keys(1).retry(retry);
+    let builder = Buffer::builder().runtime(runtime.handle().clone()).retry(retry);
     let buffer: Lists = builder.interval(secs(3_600)).start_async(Stuck).expect("it starts");
     for key in STUCK {
         buffer.insert(key, 1).expect("there is room");
@@ -300,10 +298,12 @@ fn the_account_says_how_far_each_key_had_got() {
             UndeliveredState::Pending => key == "pending",
             UndeliveredState::Retrying { attempts: 1, .. } => key == "retrying" || key == "in the callback",
             UndeliveredState::InCallback => key == "in the callback",
-            UndeliveredState::Unhandled { attempts: 1, .. } => key == "in handle_error",
+            UndeliveredState::GivenUp { attempts: 1, .. } => key == "in handle_error",
             _ => false,
         };
         assert!(fits, "{key}: {state:?}");
+        assert_eq!(left.batch().is_some(), key != "pending");
+        assert_eq!(left.may_be_applied(), key == "retrying" || key == "in the callback");
         assert_eq!(left.data(), &[1]);
     }
 }
@@ -311,11 +311,14 @@ fn the_account_says_how_far_each_key_had_got() {
 /// A waiting call may be made inside a callback of another buffer, and not of the same one.
 #[tokio::test]
 async fn an_async_callback_may_wait_for_another_buffer() {
-    struct Relay(Lists, write_behind::WeakBuffer<&'static str, Vec<u32>>);
+    struct Relay(Lists, WeakBuffer<&'static str, Vec<u32>>);
     impl AsyncDataBuffer<&'static str, Vec<u32>> for Relay {
-        type Error = Box<dyn std::error::Error + Send + Sync>;
-
-        async fn handle_flush(&self, key: &&'static str, _: &Vec<u32>) -> Result<(), Self::Error> {
+        async fn handle_flush(
+            &self,
+            key: &&'static str,
+            _: &Vec<u32>,
+            _: &FlushContext,
+        ) -> Result<(), FlushError> {
             let own = self.1.upgrade().expect("a handle is left");
             let would_deadlock = |error| assert!(matches!(error, FlushWaitError::WouldDeadlock));
             would_deadlock(own.flush_and_wait_async(key, secs(60)).await.unwrap_err());

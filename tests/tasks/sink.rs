@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use write_behind::{
-    AsyncDataBuffer, BatchId, Buffer, FailedFlush, FlushBatch, FlushError, Observer, Verdict,
+    AsyncBatchDataBuffer, BatchId, Buffer, DeadLetter, FlushBatch, FlushError, Observer, Verdict,
 };
 
 pub(crate) type Lists = Buffer<&'static str, Vec<u32>>;
-pub(crate) type Answer = Result<(), FlushError<String>>;
+pub(crate) type Answer = Result<(), FlushError>;
 
 /// One attempt, as the sink was asked to make it.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,13 +104,7 @@ impl Sink {
     }
 }
 
-impl AsyncDataBuffer<&'static str, Vec<u32>> for Sink {
-    type Error = String;
-
-    async fn handle_flush(&self, _: &&'static str, _: &Vec<u32>) -> Result<(), String> {
-        Err("it is asked for whole batches".into())
-    }
-
+impl AsyncBatchDataBuffer<&'static str, Vec<u32>> for Sink {
     async fn handle_flush_batch(&self, batch: &FlushBatch<&'static str, Vec<u32>>) -> Answer {
         let entries = batch.entries().iter().map(|entry| (*entry.key(), entry.data().clone()));
         let attempt = Attempt {
@@ -127,9 +121,12 @@ impl AsyncDataBuffer<&'static str, Vec<u32>> for Sink {
         answer
     }
 
-    async fn handle_error(&self, failed: FailedFlush<&'static str, Vec<u32>>) -> Verdict<Vec<u32>> {
-        self.log.note(Event::GaveUp(failed.key()));
-        Verdict::Done
+    async fn handle_error(
+        &self,
+        letter: DeadLetter<&'static str, Vec<u32>>,
+    ) -> Verdict<&'static str, Vec<u32>> {
+        self.log.note(Event::GaveUp(letter.key()));
+        Verdict::Forget
     }
 }
 
@@ -152,7 +149,7 @@ impl Observer for Left {
         self.2.fetch_add(event.keys, Ordering::SeqCst);
     }
 
-    fn gave_up(&self, _: &str, _: u64, _: u32, _: &write_behind::FlushFailure) {
+    fn gave_up(&self, _: &str, _: u64, _: u32, _: &write_behind::FailureCause) {
         self.1.fetch_add(1, Ordering::SeqCst);
     }
 

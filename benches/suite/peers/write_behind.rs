@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use write_behind::{Aggregate, Buffer, Builder, DataBuffer, FlushBatch, FlushError};
+use write_behind::{Aggregate, BatchDataBuffer, Buffer, Builder, FlushBatch, FlushError};
 
 use super::{Inserter, Kept, Peer};
 use crate::keys::Key;
 
 pub(crate) struct Nowhere;
 
-impl<K: Key, A: Aggregate> DataBuffer<K, A> for Nowhere {
-    type Error = std::convert::Infallible;
-
-    fn handle_flush(&self, _key: &K, _kept: &A) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn handle_flush_batch(&self, _batch: &FlushBatch<K, A>) -> Result<(), FlushError<Self::Error>> {
+impl<K: Key, A: Aggregate> BatchDataBuffer<K, A> for Nowhere {
+    fn handle_flush_batch(&self, _batch: &FlushBatch<K, A>) -> Result<(), FlushError> {
         Ok(())
     }
 }

@@ -134,6 +134,12 @@ mod channel {
     }
 
     impl<T> Receiver<T> {
+        pub(crate) fn try_recv(&self) -> Result<T, ()> {
+            let message = self.0.state.lock().messages.pop_front().ok_or(())?;
+            self.0.changed.notify_all();
+            Ok(message)
+        }
+
         pub(crate) fn recv(&self) -> Result<T, ()> {
             let mut state = self.0.state.lock();
             loop {

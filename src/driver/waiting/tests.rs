@@ -6,10 +6,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::aggregate::Sum;
+use crate::batch::FlushContext;
 use crate::buffer::Buffer;
 use crate::driver::context::in_async_code;
 use crate::failure::FlushError;
-use crate::{AsyncDataBuffer, FlushBatch};
+use crate::{AsyncDataBuffer, RetryPolicy};
 
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -19,20 +20,14 @@ type Counters = Buffer<u8, Sum<i64>>;
 struct Hesitant;
 
 impl AsyncDataBuffer<u8, Sum<i64>> for Hesitant {
-    type Error = String;
-
-    async fn handle_flush(&self, _: &u8, _: &Sum<i64>) -> Result<(), String> {
-        unreachable!("it is asked for whole batches")
-    }
-
-    async fn handle_flush_batch(&self, batch: &FlushBatch<u8, Sum<i64>>) -> Result<(), FlushError<String>> {
-        if batch.attempt() == 1 { Err(FlushError::unknown("not yet".to_owned())) } else { Ok(()) }
+    async fn handle_flush(&self, _: &u8, _: &Sum<i64>, context: &FlushContext) -> Result<(), FlushError> {
+        if context.attempt() == 1 { Err("not yet".into()) } else { Ok(()) }
     }
 }
 
 /// Full, its one key waiting for a retry.
 async fn busy() -> Counters {
-    let retry = crate::RetryPolicy::new().delay(Duration::from_secs(60)).cap(LONG);
+    let retry = RetryPolicy::fixed(4, Duration::from_secs(60)).cap(LONG);
     let builder = Buffer::builder().max_keys(1).partitions(3).retry(retry);
     let buffer: Counters = builder.start_async(Hesitant).expect("it starts");
     buffer.insert(1, 1).expect("there is room");
@@ -53,7 +48,7 @@ async fn drop_half_way<T: std::fmt::Debug>(call: impl Future<Output = T>) {
 
 fn waiters(buffer: &Counters) -> usize {
     let core = buffer.core();
-    let watched = core.shards().filter(|shard| shard.lock().is_watched()).count();
+    let watched = core.shards().filter(|shard| shard.is_watched()).count();
     core.room.waiting() + core.waiters.lock().len() + watched
 }
 
@@ -94,14 +89,11 @@ async fn a_dropped_shutdown_leaves_the_buffer_draining() {
 async fn a_dropped_shutdown_loses_nothing_at_its_deadline() {
     struct Down;
     impl AsyncDataBuffer<u8, Sum<i64>> for Down {
-        type Error = String;
-
-        async fn handle_flush(&self, _: &u8, _: &Sum<i64>) -> Result<(), String> {
+        async fn handle_flush(&self, _: &u8, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
             Err("down".into())
         }
     }
-    let retry = crate::RetryPolicy::new().forever();
-    let buffer: Counters = Buffer::builder().retry(retry).start_async(Down).expect("it starts");
+    let buffer: Counters = Buffer::builder().start_async(Down).expect("it starts");
     buffer.insert(1, 2).expect("there is room");
     drop_half_way(buffer.shutdown_async(Duration::from_secs(2))).await;
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -21,6 +21,13 @@ impl<K, V> Default for Closed<K, V> {
     }
 }
 
+impl<K, V> Closed<K, V> {
+    /// How many there are of all keys.
+    pub(super) fn len(&self) -> usize {
+        self.keys.values().map(VecDeque::len).sum()
+    }
+}
+
 impl<K: Hash + Eq + Clone, V> Closed<K, V> {
     pub(super) fn contains(&self, key: &K) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)

@@ -1,11 +1,10 @@
 use std::hash::Hash;
 
-use hashbrown::Equivalent;
-
 use super::super::tick::{self, Tick};
-use super::{Generation, Host, Pending, Shard, spread};
+use super::{Busy, Generation, Host, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
+use crate::key::ToKey;
 
 /// A key to look for, which can become one to keep.
 pub(crate) trait Probe<K> {
@@ -26,13 +25,13 @@ impl<K: Eq> Probe<K> for Owned<K> {
     }
 }
 
-impl<K, Q: ?Sized + Equivalent<K> + ToOwned<Owned = K>> Probe<K> for &Q {
+impl<K, Q: ?Sized + ToKey<K>> Probe<K> for &Q {
     fn matches(&self, key: &K) -> bool {
         self.equivalent(key)
     }
 
     fn into_key(self) -> K {
-        self.to_owned()
+        self.to_key()
     }
 }
 
@@ -46,6 +45,9 @@ pub(crate) enum Inserted {
     /// Made a generation due now.
     Due,
 }
+
+/// What an accepted insert did, and an item that the aggregate has let go of.
+pub(crate) type Taken<I> = (Inserted, Option<I>);
 
 /// Room that an insert needs, or that the pool gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,7 +91,7 @@ enum Obstacle {
 struct Weighing<'a, V: Aggregate> {
     data: &'a mut V,
     before: u64,
-    credit: &'a mut u64,
+    credit: &'a mut Busy,
 }
 
 impl<V: Aggregate> Drop for Weighing<'_, V> {
@@ -98,9 +100,10 @@ impl<V: Aggregate> Drop for Weighing<'_, V> {
         let after = self.data.weight();
         // Told apart so that nothing is written where the weight never changes.
         if after > self.before {
-            *self.credit = self.credit.saturating_sub(after - self.before);
+            self.credit.use_weight(after - self.before);
         } else if after < self.before {
-            *self.credit += self.before - after;
+            self.credit.weight_credit =
+                self.credit.weight_credit.saturating_add_unsigned(self.before - after);
         }
     }
 }
@@ -111,21 +114,24 @@ fn early(completed: bool) -> FlushReason {
 }
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
-    /// Adds an item to its key's generation, or starts one.
+    /// Adds an item to its key's generation, or starts one. What that lets go of is to be dropped outside
+    /// the lock.
     pub(crate) fn insert<P: Probe<K>>(
         &mut self,
         hash: u32,
         probe: P,
         item: V::Item,
         host: &impl Host<K, V>,
-    ) -> Result<Inserted, Refused<P, V::Item>> {
+    ) -> Result<Taken<V::Item>, Refused<P, V::Item>> {
         match self.absorb(hash, &probe, item) {
-            Ok(inserted) => Ok(inserted),
-            Err(unabsorbed) => self.insert_unabsorbed(hash, probe, unabsorbed, host),
+            Ok(absorbed) => Ok(absorbed),
+            Err(unabsorbed) => {
+                self.insert_unabsorbed(hash, probe, unabsorbed, host).map(|inserted| (inserted, None))
+            }
         }
     }
 
-    /// Adds an item to its key's generation if that takes it just like that.
+    /// Adds an item to its key's generation if that takes it just like that. Returns what that lets go of.
     ///
     /// Everything else is left to [`insert_unabsorbed`](Self::insert_unabsorbed), so that this takes
     /// few instructions: the fewer they are, the more inserts a processor has under way while it
@@ -136,7 +142,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         hash: u32,
         probe: &P,
         item: V::Item,
-    ) -> Result<Inserted, Unabsorbed<V::Item>> {
+    ) -> Result<Taken<V::Item>, Unabsorbed<V::Item>> {
         if self.busy.admissions == 0 {
             return Err(Unabsorbed { item, why: Obstacle::NotAdmitted });
         }
@@ -146,22 +152,24 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
             return Err(Unabsorbed { item, why: Obstacle::Unfit });
         }
-        let growth = pending.data.growth(&item);
-        if growth > self.busy.weight_credit {
-            let why = Obstacle::Short(Need { keys: 0, weight: growth });
-            return Err(Unabsorbed { item, why });
+        if let Some(need) = self.busy.short_of(pending.data.growth(&item)) {
+            return Err(Unabsorbed { item, why: Obstacle::Short(need) });
         }
         let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
-        Weighing { data: &mut pending.data, before, credit: &mut self.busy.weight_credit }.data.absorb(item);
+        let weighing = Weighing { data: &mut pending.data, before, credit: &mut self.busy };
+        let displaced = weighing.data.displace(item);
+        drop(weighing);
         let completed = !was_ready && pending.data.is_ready();
         let count = pending.count + 1;
         pending.count = count;
         self.busy.admissions -= 1;
         if count < self.first_step && !completed {
-            return Ok(Inserted::Absorbed);
+            return Ok((Inserted::Absorbed, displaced));
         }
         let timer = pending.timer;
-        Ok(if completed { self.fall_due(timer, FlushReason::Complete) } else { self.reach(timer, count) })
+        let inserted =
+            if completed { self.fall_due(timer, FlushReason::Complete) } else { self.reach(timer, count) };
+        Ok((inserted, displaced))
     }
 
     /// The generation has absorbed so many inserts, which may be one of the steps.
@@ -210,13 +218,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let cold = &mut **self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
         let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
-        if need.keys > cold.key_credit || need.weight > self.busy.weight_credit {
+        if need.keys > cold.key_credit || self.busy.short_of(need.weight).is_some() {
             return Err(Refused { probe, item, why: Refusal::Short(need) });
         }
         // The user's code first: if it panics, nothing has changed yet.
         let (key, data) = (probe.into_key(), V::start(item));
         let completed = data.is_ready();
-        self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
+        self.busy.use_weight(data.weight());
         cold.key_credit -= need.keys;
         cold.tally.keys += need.keys;
         if let Some(flying) = flying {
@@ -250,14 +258,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<P, V::Item>> {
-        let weight = V::start_weight(&item);
-        if weight > self.busy.weight_credit {
-            return Err(Refused { probe, item, why: Refusal::Short(Need { keys: 0, weight }) });
+        if let Some(need) = self.busy.short_of(V::start_weight(&item)) {
+            return Err(Refused { probe, item, why: Refusal::Short(need) });
         }
         let cold = &mut **self.cold;
         let data = V::start(item);
         let completed = data.is_ready();
-        self.busy.weight_credit = self.busy.weight_credit.saturating_sub(data.weight());
+        self.busy.use_weight(data.weight());
         let pending = self
             .pending
             .find_mut(spread(hash), |pending| probe.matches(&pending.key))

@@ -13,6 +13,7 @@
 //! So that an insert touches little memory, a pending generation is kept inside its table bucket;
 //! everything else that belongs to it is in its timer.
 
+mod abandon;
 mod closed;
 mod deadlines;
 mod insert;
@@ -36,10 +37,12 @@ use crate::stats::Stats;
 use closed::{Closed, Generation};
 use deadlines::Deadlines;
 
+pub(crate) use abandon::Abandoned;
 pub(crate) use deadlines::{Step, Timing};
-pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Unabsorbed};
+pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Taken, Unabsorbed};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
+pub(crate) use take::Numbering;
 
 /// What a shard asks of its host while it inserts.
 pub(crate) trait Host<K, V> {
@@ -88,8 +91,23 @@ struct Busy {
     /// Inserts that may be accepted without asking the driver; none when the partition is closed.
     /// Also tells how many have been accepted, and how many are pending.
     admissions: u64,
-    /// Weight that may be used without asking the pool.
-    weight_credit: u64,
+    /// Weight that may be used without asking the pool. Negative: owed to the pool, because aggregates
+    /// have grown by more than they had announced.
+    weight_credit: i64,
+}
+
+impl Busy {
+    /// By how much the credit falls short of `weight`, what is owed included.
+    #[inline]
+    fn short_of(&self, weight: u64) -> Option<Need> {
+        let short = self.weight_credit < 0 || weight > self.weight_credit as u64;
+        short.then_some(Need { keys: 0, weight })
+    }
+
+    #[inline]
+    fn use_weight(&mut self, weight: u64) {
+        self.weight_credit = self.weight_credit.saturating_sub_unsigned(weight);
+    }
 }
 
 /// In this order: what a new key touches comes first and shares a few cache lines.
@@ -121,8 +139,6 @@ struct Cold<K, V, T> {
 #[repr(C)]
 struct Tally {
     keys: u64,
-    /// The part of `keys` that only undelivered data stands for.
-    kept_keys: u64,
     /// Accepted and no longer pending. Kept apart from what is added up below, so that the two can be
     /// held against each other; counted on the way out because every insert would pay on the way in.
     left_pending: u64,
@@ -212,14 +228,25 @@ impl<K, V, T> Shard<K, V, T> {
     pub(crate) fn grant(&mut self, room: Need) {
         self.cold.key_credit += room.keys;
         self.cold.weight_granted += room.weight;
-        self.busy.weight_credit += room.weight;
+        self.busy.weight_credit = self.busy.weight_credit.saturating_add_unsigned(room.weight);
     }
 
     /// Gives up the room that is not in use.
     pub(crate) fn recall(&mut self) -> Need {
-        let weight = std::mem::take(&mut self.busy.weight_credit);
+        let weight = u64::try_from(self.busy.weight_credit).unwrap_or(0);
+        self.busy.weight_credit -= weight as i64;
         self.cold.weight_granted -= weight;
         Need { keys: std::mem::take(&mut self.cold.key_credit), weight }
+    }
+
+    /// What the data in this partition weighs.
+    fn used_weight(&self) -> u64 {
+        self.cold.weight_granted.saturating_add_signed(self.busy.weight_credit.saturating_neg())
+    }
+
+    /// What of that was not drawn from the pool.
+    pub(crate) fn owed_weight(&self) -> u64 {
+        u64::try_from(self.busy.weight_credit.saturating_neg()).unwrap_or(0)
     }
 
     /// Adds this partition's counters to `stats`.
@@ -234,6 +261,6 @@ impl<K, V, T> Shard<K, V, T> {
         stats.removed += tally.removed;
         stats.returned += tally.returned;
         stats.keys += tally.keys;
-        stats.weight += self.cold.weight_granted - self.busy.weight_credit;
+        stats.weight += self.used_weight();
     }
 }

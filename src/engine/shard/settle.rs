@@ -6,10 +6,9 @@ use super::super::timers::State;
 use super::super::watch::Reached;
 use super::deadlines::Deadline;
 use super::insert::Need;
-use super::take::is_asked_for;
 use super::{Flying, Generation, Host, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
-use crate::batch::{Entry, FlushReason};
+use crate::batch::Entry;
 
 /// How a flying generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +17,7 @@ pub(crate) enum Settled {
     Flushed,
     /// `handle_error` has dealt with it.
     GaveUp,
-    /// It is returned to the caller of `shutdown`.
-    Returned,
-    /// Nobody took it: the driver keeps it until shutdown. Its room stays in use.
+    /// It is kept as undelivered. Its room stays in use.
     Kept,
 }
 
@@ -34,13 +31,22 @@ pub(crate) struct Settlement<K, T> {
     /// A generation was armed for this tick.
     pub(crate) armed: Option<Tick>,
     pub(crate) reached: Reached<T>,
+    /// What is kept goes on counting as a key: there is no newer data of its key that does.
+    pub(crate) counts_as_key: bool,
     /// Handed out so that they are dropped outside the lock.
     pub(crate) keys: Vec<K>,
 }
 
 impl<K, T> Default for Settlement<K, T> {
     fn default() -> Self {
-        Settlement { freed: Need::default(), due: false, armed: None, reached: Vec::new(), keys: Vec::new() }
+        Settlement {
+            freed: Need::default(),
+            due: false,
+            armed: None,
+            reached: Vec::new(),
+            counts_as_key: false,
+            keys: Vec::new(),
+        }
     }
 }
 
@@ -62,7 +68,6 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             Settled::Kept => tally.undelivered += ticket.count,
             Settled::Flushed => tally.flushed += ticket.count,
             Settled::GaveUp => tally.gave_up += ticket.count,
-            Settled::Returned => tally.returned += ticket.count,
         }
         if how != Settled::Kept {
             tally.in_flight -= ticket.count;
@@ -71,7 +76,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         if flying.rejoined {
             settlement.due |= self.unpark(&flying);
         } else if how == Settled::Kept {
-            self.cold.tally.kept_keys += 1;
+            settlement.counts_as_key = true;
         } else {
             settlement.freed.keys += self.free_key();
         }
@@ -79,8 +84,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     /// Ends the flight by putting data back before newer data of its key, due no earlier than an
-    /// interval from `now`. `data` is what the handler made of the entry's data. What it set free or
-    /// in motion is added to `settlement`, even if merging panics.
+    /// interval from `now`. What it set free or in motion is added to `settlement`, even if merging
+    /// panics.
     pub(crate) fn requeue(
         &mut self,
         ticket: &Ticket,
@@ -97,9 +102,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let deadline = cold.deadlines.draw(now, host.interval(&flying.key, &data, now));
         settlement.armed = Some(deadline.tick);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
-        let weight_now = data.weight();
-        let merged_away = if flying.rejoined {
-            self.put_before(&flying, Generation { data, count }, deadline)
+        if flying.rejoined {
+            let merged = self.put_before(&flying, Generation { data, count }, deadline);
+            settlement.freed.weight += self.reweigh(merged);
         } else {
             // The key's own methods first: if one panics, there is no timer without a generation.
             let pending = Pending { key: flying.key.clone(), data, count, timer: cold.timers.next() };
@@ -107,16 +112,13 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             self.pending.insert_unique(hash, pending, |other| spread(host.hash(&other.key)));
             let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
             cold.deadlines.note(timer, deadline);
-            0
-        };
-        let surplus = (ticket.weight + merged_away).saturating_sub(weight_now);
-        settlement.freed.weight += self.free_weight(surplus);
+        }
         settlement.keys.push(flying.key);
     }
 
-    /// Merges `older` with the pending generation of its key, or has it flushed first. Returns by
-    /// how much the two weigh less together.
-    fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Deadline) -> u64 {
+    /// Merges `older` with the pending generation of its key, or has it flushed first. Returns what the
+    /// two weighed and what they weigh now.
+    fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Deadline) -> (u64, u64) {
         let pending = self
             .pending
             .find_mut(spread(flying.hash), |pending| pending.key == flying.key)
@@ -127,14 +129,59 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         // Closed generations stand between this one and the pending one.
         let merges = !self.cold.closed.contains(&flying.key) && older.data.accepts_merge(&pending.data);
         let (Some(count), true) = (count, merges) else {
+            self.cold.watches.put_before(&flying.key);
             self.cold.closed.push_front(&flying.key, older);
-            return 0;
+            return (0, 0);
         };
-        let apart = older.data.weight() + pending.data.weight();
+        let apart = older.data.weight().saturating_add(pending.data.weight());
         let newer = std::mem::replace(&mut pending.data, older.data);
         pending.count = count;
         pending.data.merge(newer);
-        apart.saturating_sub(pending.data.weight())
+        (apart, pending.data.weight())
+    }
+
+    /// A flight that was given up goes on: tells those who waited for it. Its mark gets a new place.
+    pub(crate) fn fly_on(&mut self, ticket: &Ticket, settlement: &mut Settlement<K, T>) {
+        let place = |flying: &Flying<K>| flying.batch == ticket.batch && flying.index == ticket.index;
+        let cold = &mut **self.cold;
+        if let Some(flying) = cold.flying.find(spread(ticket.hash), place) {
+            cold.watches.settled(&flying.key, 1, &mut settlement.reached);
+            // It is still there, before all others.
+            cold.watches.put_before(&flying.key);
+        }
+    }
+
+    /// Whether a generation of an undelivered entry's key is in flight, so that it cannot be offered.
+    pub(crate) fn is_flying(&self, entry: &Entry<K, V>) -> bool {
+        self.cold.flying.find(spread(entry.hash), |flying| flying.key == entry.key).is_some()
+    }
+
+    /// An undelivered entry, whose key is not in flight, is in flight again. If it does not count as a key
+    /// there is credit for one.
+    pub(crate) fn take_off_again(
+        &mut self,
+        entry: &Entry<K, V>,
+        batch: u64,
+        settlement: &mut Settlement<K, T>,
+    ) {
+        let cold = &mut **self.cold;
+        let rejoined = self.pending.find(spread(entry.hash), |pending| pending.key == entry.key).is_some();
+        let (hash, index, count) = (entry.hash, entry.index, u32::try_from(entry.count).unwrap_or(u32::MAX));
+        let flying = Flying { key: entry.key.clone(), hash, batch, index, count, rejoined };
+        cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
+        cold.watches.put_before(&entry.key);
+        cold.tally.undelivered -= entry.count;
+        match (entry.counts_as_key, rejoined) {
+            (true, true) => {
+                cold.tally.keys -= 1;
+                settlement.freed.keys += 1;
+            }
+            (false, false) => {
+                cold.tally.keys += 1;
+                cold.key_credit -= 1;
+            }
+            _ => {}
+        }
     }
 
     /// Gives the entry at `index` of `batch` a new place, because its batch is split.
@@ -145,96 +192,45 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         }
     }
 
-    /// Takes back the oldest data of a key that is not in flight.
+    /// Takes back all data of a key that is not in flight, oldest first.
     pub(crate) fn remove(
         &mut self,
         hash: u32,
         matches: impl Fn(&K) -> bool,
-    ) -> Option<(V, Settlement<K, T>)> {
+    ) -> Option<(Vec<V>, Settlement<K, T>)> {
         let found = self.pending.find_entry(spread(hash), |pending| matches(&pending.key)).ok()?;
-        let timer = found.get().timer;
-        let older = self.cold.closed.pop_front(&found.get().key);
+        let (Pending { key, data, count, timer }, _) = found.remove();
+        let cold = &mut **self.cold;
+        cold.timers.cancel(timer);
         let mut settlement = Settlement::default();
-        let flies = self.cold.flying.find(spread(hash), |flying| flying.key == found.get().key).is_some();
-        let (key, data, count) = match older {
-            Some(older) => {
-                let (key, newest) = (found.get().key.clone(), found.get().count);
-                settlement.armed = self.let_newest_wait(timer, &key, newest);
-                (key, older.data, older.count)
-            }
-            None => {
-                let (pending, _) = found.remove();
-                self.cold.timers.cancel(timer);
-                let flying = self.cold.flying.find_mut(spread(hash), |flying| flying.key == pending.key);
-                match flying {
-                    Some(flying) => flying.rejoined = false,
-                    None => settlement.freed.keys = self.free_key(),
-                }
-                (pending.key, pending.data, pending.count)
-            }
-        };
-        self.leave(u64::from(count));
-        self.cold.tally.removed += u64::from(count);
-        settlement.freed.weight = self.free_weight(data.weight());
-        self.tell(&key, 1 + u32::from(flies), &mut settlement.reached);
+        let flying = cold.flying.find_mut(spread(hash), |flying| flying.key == key);
+        let flies = flying.is_some();
+        match flying {
+            Some(flying) => flying.rejoined = false,
+            None => settlement.freed.keys = self.free_key(),
+        }
+        let mut removed = Vec::with_capacity(1);
+        while let Some(older) = self.cold.closed.pop_front(&key) {
+            removed.push(older);
+        }
+        removed.push(Generation { data, count });
+        for generation in &removed {
+            self.leave(u64::from(generation.count));
+            self.cold.tally.removed += u64::from(generation.count);
+            settlement.freed.weight += self.free_weight(generation.data.weight());
+            self.tell(&key, 1 + u32::from(flies), &mut settlement.reached);
+        }
         settlement.keys.push(key);
-        Some((data, settlement))
+        Some((removed.into_iter().map(|generation| generation.data).collect(), settlement))
     }
 
-    /// If a pending generation was due only for the sake of older ones that are gone, gives it its
-    /// own deadline back and returns that.
-    fn let_newest_wait(&mut self, timer: u32, key: &K, count: u32) -> Option<Tick> {
-        let cold = &mut **self.cold;
-        let (State::Queued(reason) | State::Parked(reason)) = cold.timers.state(timer) else { return None };
-        if cold.closed.contains(key) || is_asked_for(reason, count, cold.deadlines.flush_at()) {
-            return None;
-        }
-        let deadline = cold.timers.deadline(timer);
-        cold.timers.rearm(timer, deadline);
-        Some(deadline)
-    }
-
-    /// Empties the table for shutdown: hands out every pending generation, oldest first per key.
-    pub(crate) fn abandon(&mut self) -> Vec<Entry<K, V>> {
-        let cold = &mut **self.cold;
-        let mut left = Vec::with_capacity(self.pending.len());
-        for pending in self.pending.drain() {
-            let hash = cold.timers.hash(pending.timer);
-            cold.timers.cancel(pending.timer);
-            let flying = cold.flying.find_mut(spread(hash), |flying| flying.key == pending.key);
-            match flying {
-                Some(flying) => flying.rejoined = false,
-                None => cold.tally.keys -= 1,
-            }
-            let mut entry = |key: K, data: V, count: u32| {
-                let (count, weight) = (u64::from(count), data.weight());
-                cold.tally.left_pending += count;
-                cold.settled_inserts = cold.settled_inserts.saturating_sub(count);
-                cold.tally.returned += count;
-                // What is drawn and not used stays drawn, whatever the aggregate says it weighs.
-                cold.weight_granted = cold.weight_granted.saturating_sub(weight).max(self.busy.weight_credit);
-                let reason = FlushReason::Shutdown;
-                left.push(Entry { key, data, count, weight, reason, hash, partition: cold.partition });
-            };
-            while let Some(older) = cold.closed.pop_front(&pending.key) {
-                entry(pending.key.clone(), older.data, older.count);
-            }
-            entry(pending.key, pending.data, pending.count);
-        }
-        left
-    }
-
-    /// Undelivered data is returned by shutdown.
-    pub(crate) fn return_kept(&mut self, count: u64, weight: u64) {
+    /// Undelivered data that was kept after the end is returned.
+    pub(crate) fn return_kept(&mut self, entry: &Entry<K, V>) {
         let tally = &mut self.cold.tally;
-        tally.undelivered -= count;
-        tally.in_flight -= count;
-        tally.returned += count;
-        // All of them are returned together, so it does not matter which of them held a key's place.
-        let held = tally.kept_keys.min(1);
-        tally.kept_keys -= held;
-        tally.keys -= held;
-        self.free_weight(weight);
+        tally.undelivered -= entry.count;
+        tally.in_flight -= entry.count;
+        tally.returned += entry.count;
+        tally.keys -= u64::from(entry.counts_as_key);
     }
 
     fn land(&mut self, ticket: &Ticket) -> Option<Flying<K>> {
@@ -261,11 +257,19 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         }
     }
 
+    /// So much weight is gone. Pays what this partition owes, and returns what is free for others.
     fn free_weight(&mut self, weight: u64) -> u64 {
-        let unused = self.busy.weight_credit;
-        let freed = weight.min(self.cold.weight_granted.saturating_sub(unused));
-        self.cold.weight_granted -= freed;
-        freed
+        let gone = weight.min(self.used_weight());
+        let paid = gone.min(self.owed_weight());
+        self.busy.weight_credit += paid as i64;
+        self.cold.weight_granted -= gone - paid;
+        gone - paid
+    }
+
+    /// What weighed `before` weighs `after`. Returns what is free for others.
+    fn reweigh(&mut self, (before, after): (u64, u64)) -> u64 {
+        self.busy.use_weight(after.saturating_sub(before));
+        self.free_weight(before.saturating_sub(after))
     }
 
     fn free_key(&mut self) -> u64 {
@@ -287,8 +291,8 @@ pub(crate) struct Ticket {
 
 impl<K, V> Entry<K, V> {
     /// The entry's place, for when it has been given away.
-    pub(crate) fn ticket(&self, batch: u64, index: u32) -> Ticket {
-        let Entry { partition, hash, count, weight, .. } = *self;
+    pub(crate) fn ticket(&self, batch: u64) -> Ticket {
+        let Entry { partition, hash, count, weight, index, .. } = *self;
         Ticket { partition, hash, batch, index, count, weight }
     }
 }

@@ -24,6 +24,25 @@ struct Due {
     bucket: usize,
 }
 
+/// Which batches entries become part of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Numbering {
+    /// All of this one.
+    Together(u64),
+    /// Each of one of its own; this is the first.
+    Apart(u64),
+}
+
+impl Numbering {
+    /// The batch of the next entry, and its place there.
+    fn place(self, taken: usize) -> (u64, u32) {
+        match self {
+            Numbering::Together(batch) => (batch, taken as u32),
+            Numbering::Apart(first) => (first + taken as u64, 0),
+        }
+    }
+}
+
 /// What a request to flush found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -35,7 +54,7 @@ pub(crate) struct Request {
 }
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
-    /// Moves due generations out of the table and into `batch`, at most `limit` looks at the due
+    /// Moves due generations out of the table and into a batch, at most `limit` looks at the due
     /// queue in one call. Says whether more is due.
     ///
     /// All of them are found before the first is moved. Memory is what this waits for, and a processor
@@ -44,7 +63,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         &mut self,
         now: Tick,
         limit: usize,
-        batch: u64,
+        numbering: Numbering,
         entries: &mut Vec<Entry<K, V>>,
     ) -> bool {
         if !self.has_due() {
@@ -52,7 +71,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         }
         let mut found = Vec::with_capacity(limit);
         found.extend(self.cold.timers.due().take(limit).map(|due| self.find(due)));
-        found.into_iter().for_each(|due| self.take_one(due, now, batch, entries));
+        found.into_iter().for_each(|due| self.take_one(due, now, numbering, entries));
         self.has_due()
     }
 
@@ -68,7 +87,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"))
     }
 
-    fn take_one(&mut self, due: Due, now: Tick, batch: u64, entries: &mut Vec<Entry<K, V>>) {
+    fn take_one(&mut self, due: Due, now: Tick, numbering: Numbering, entries: &mut Vec<Entry<K, V>>) {
         let Due { timer, hash, reason, bucket } = due;
         // No table promises that what is taken out of it leaves all others where they are.
         let stayed = self.pending.get_bucket(bucket).is_some_and(|pending| pending.timer == timer);
@@ -100,19 +119,29 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 (pending.key, pending.data, pending.count, false)
             }
         };
-        let index = entries.len() as u32;
+        let (batch, index) = numbering.place(entries.len());
         let flying = Flying { key: flying_key, hash, batch, index, count, rejoined };
         entries.push(self.take_off(flying, key, data, reason));
     }
 
     /// Marks a generation as in flight and makes it a batch's entry.
     fn take_off(&mut self, flying: Flying<K>, key: K, data: V, reason: FlushReason) -> Entry<K, V> {
-        let (hash, count) = (flying.hash, u64::from(flying.count));
+        let (hash, index, count) = (flying.hash, flying.index, u64::from(flying.count));
         self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
         self.leave(count);
         self.cold.tally.in_flight += count;
         let weight = data.weight();
-        Entry { key, data, count, weight, reason, hash, partition: self.cold.partition }
+        Entry {
+            key,
+            data,
+            count,
+            weight,
+            reason,
+            hash,
+            partition: self.cold.partition,
+            index,
+            counts_as_key: false,
+        }
     }
 
     /// Makes a key's data due now, whatever its deadline. `waiter` is told of each generation of it

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Host, Inserted, Need, Owned, Refusal, Settled, Settlement, Shard, Step, Ticket, Timing};
+use super::{
+    Host, Inserted, Need, Numbering, Owned, Refusal, Settled, Settlement, Shard, Step, Ticket, Timing,
+};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 use crate::engine::tick::Tick;
@@ -62,7 +64,8 @@ impl<V: Aggregate> Table<V> {
 
     fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Refusal> {
         let host = At(self.now);
-        self.shard.insert(key, Owned(key), item, &host).map_err(|refused| refused.why)
+        let inserted = self.shard.insert(key, Owned(key), item, &host);
+        inserted.map(|(inserted, _)| inserted).map_err(|refused| refused.why)
     }
 
     fn expire(&mut self, now: Tick) {
@@ -74,14 +77,14 @@ impl<V: Aggregate> Table<V> {
     fn take(&mut self) -> Vec<Entry<u32, V>> {
         self.batches += 1;
         let mut entries = Vec::new();
-        while self.shard.take(self.now, 10, self.batches, &mut entries) {}
+        while self.shard.take(self.now, 10, Numbering::Together(self.batches), &mut entries) {}
         entries
     }
 
     /// Settles an entry of the batch taken last.
-    fn settle(&mut self, index: u32, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
+    fn settle(&mut self, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        self.shard.settle(&[entry.ticket(self.batches, index)], how, &mut settlement);
+        self.shard.settle(&[entry.ticket(self.batches)], how, &mut settlement);
         assert_eq!(settlement.keys, [*entry.key()], "it was in flight");
         settlement
     }
@@ -95,7 +98,7 @@ impl<V: Aggregate> Table<V> {
 
     fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        let (ticket, now) = (entry.ticket(self.batches, 0), Duration::from_millis(self.now));
+        let (ticket, now) = (entry.ticket(self.batches), Duration::from_millis(self.now));
         self.shard.requeue(&ticket, entry.data, now, &At(self.now), &mut settlement);
         settlement
     }
@@ -106,7 +109,7 @@ impl<V: Aggregate> Table<V> {
         (request.due, request.outstanding)
     }
 
-    fn remove(&mut self, key: u32) -> Option<(V, Settlement<u32, char>)> {
+    fn remove(&mut self, key: u32) -> Option<(Vec<V>, Settlement<u32, char>)> {
         self.shard.remove(key, |other| *other == key)
     }
 

@@ -22,7 +22,7 @@ fn a_key_in_flight_needs_no_second_place() {
     table.request(1, None);
     let taken = table.take();
     table.insert(1, 11).expect("the key has its place");
-    let settlement = table.settle(0, &taken[0], Settled::Flushed);
+    let settlement = table.settle(&taken[0], Settled::Flushed);
     assert_eq!(settlement.freed, Need { keys: 0, weight: 1 });
     assert_eq!(table.stats().keys, 1);
 }
@@ -49,23 +49,24 @@ fn unused_room_can_be_called_back() {
 #[test]
 fn every_fate_is_counted() {
     let mut table = Lists::new();
-    for key in 1..=5 {
+    for key in 1..=4 {
         table.insert(key, 0).expect("there is room");
     }
     table.expire(INTERVAL);
-    let taken = table.take();
-    let fates = [Settled::Flushed, Settled::GaveUp, Settled::Returned, Settled::Kept];
-    for ((index, entry), how) in (0..).zip(&taken).zip(fates) {
-        table.settle(index, entry, how);
+    let mut taken = table.take();
+    for (entry, how) in taken.iter().zip([Settled::Flushed, Settled::GaveUp]) {
+        table.settle(entry, how);
     }
+    let kept =
+        Entry { counts_as_key: table.settle(&taken[2], Settled::Kept).counts_as_key, ..taken.remove(2) };
     table.insert(6, 0).expect("there is room");
     table.remove(6).expect("it is pending");
     let stats = table.stats();
-    assert_eq!((stats.flushed, stats.gave_up, stats.returned, stats.undelivered), (1, 1, 1, 1));
+    assert_eq!((stats.flushed, stats.gave_up, stats.undelivered), (1, 1, 1));
     assert_eq!((stats.in_flight, stats.removed, stats.keys, stats.weight), (2, 1, 2, 2));
-    table.shard.return_kept(taken[3].count, taken[3].weight);
+    table.shard.return_kept(&kept);
     let stats = table.stats();
-    assert_eq!((stats.undelivered, stats.returned, stats.keys, stats.weight), (0, 2, 1, 1));
+    assert_eq!((stats.undelivered, stats.returned, stats.keys), (0, 1, 1));
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn kept_data_does_not_hold_its_key_up() {
     table.request(1, None);
     table.take();
     table.batches = 1;
-    assert!(table.settle(0, &taken[0], Settled::Kept).due);
+    assert!(table.settle(&taken[0], Settled::Kept).due);
     assert_eq!(table.take().len(), 1);
 }
 
@@ -96,16 +97,17 @@ fn abandoning_hands_everything_out_in_order() {
     let mut table = Table::<Sum<i8>>::new();
     table.insert(1, 100).expect("there is room");
     table.insert(1, 101).expect("there is room");
+    table.insert(1, 102).expect("there is room");
     table.insert(2, 5).expect("there is room");
     table.request(2, None);
-    table.shard.take(0, 1, 1, &mut Vec::new());
-    let in_flight = table.stats().in_flight;
-    let left = table.shard.abandon();
-    let of_one: Vec<_> = left.iter().filter(|entry| entry.key == 1).map(|entry| entry.data).collect();
-    assert!(of_one.is_sorted(), "{of_one:?}");
-    assert_eq!(left.len() as u64 + in_flight, 3);
+    table.shard.take(0, 1, Numbering::Together(1), &mut Vec::new());
+    assert_eq!(table.stats().in_flight, 1);
+    let (left, inserts) = table.shard.abandon(&[1]);
+    assert_eq!((left.len(), inserts), (3, 3));
     let stats = table.stats();
-    assert_eq!((stats.pending, stats.returned, stats.keys), (0, 3 - in_flight, 1));
+    assert_eq!((stats.pending, stats.in_flight, stats.returned, stats.keys), (0, 1, 3, 1));
+    let of_one: Vec<_> = left.into_generations().filter(|(key, ..)| *key == 1).collect();
+    assert_eq!(of_one, [(1, Sum(101), 1), (1, Sum(102), 1)], "100 is in flight");
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn those_who_wait_for_a_whole_run_are_told_once() {
         table.insert(key, 1).expect("there is room");
         table.request(key, (key < 3).then_some(&'w'));
     }
-    let tickets: Vec<Ticket> = (0..).zip(table.take()).map(|(index, entry)| entry.ticket(1, index)).collect();
+    let tickets: Vec<Ticket> = table.take().iter().map(|entry| entry.ticket(1)).collect();
     let mut settlement = Settlement::default();
     table.shard.settle(&tickets, Settled::Flushed, &mut settlement);
     assert_eq!((settlement.keys, settlement.reached), (vec![1, 2, 3], vec![('w', 2)]));
@@ -146,10 +148,10 @@ fn a_waiter_is_reached_once_per_generation_that_was_there() {
     assert_eq!(table.request(1, Some(&'w')), (true, 2));
     table.take();
     table.batches = 1;
-    assert_eq!(table.settle(0, &first[0], Settled::Flushed).reached, [('w', 1)]);
+    assert_eq!(table.settle(&first[0], Settled::Flushed).reached, [('w', 1)]);
     let second = table.take();
     table.insert(1, 12).expect("there is room");
-    assert_eq!(table.settle(0, &second[0], Settled::Flushed).reached, [('w', 1)]);
+    assert_eq!(table.settle(&second[0], Settled::Flushed).reached, [('w', 1)]);
     let (_, settlement) = table.remove(1).expect("the newest is pending");
     assert_eq!(settlement.reached, []);
 }
@@ -162,8 +164,8 @@ fn removing_newer_data_does_not_end_the_wait_for_what_is_in_flight() {
     let taken = table.take();
     table.insert(1, 11).expect("there is room");
     let (removed, settlement) = table.remove(1).expect("it is pending");
-    assert_eq!((removed, settlement.reached), (vec![11], vec![]));
-    assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, [('w', 1)]);
+    assert_eq!((removed, settlement.reached), (vec![vec![11]], vec![]));
+    assert_eq!(table.settle(&taken[0], Settled::Flushed).reached, [('w', 1)]);
 }
 
 #[test]

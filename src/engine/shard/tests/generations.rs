@@ -32,10 +32,10 @@ fn a_taken_generation_is_in_flight_until_it_is_settled() {
     assert_eq!(table.shard.in_flight(1, |_| true), Some(InFlight { batch: 1, index: 0, count: 1 }));
     assert_eq!(table.stats().in_flight, 1);
     assert!(table.shard.contains(1, |_| true));
-    let settlement = table.settle(0, &taken[0], Settled::Flushed);
+    let settlement = table.settle(&taken[0], Settled::Flushed);
     assert_eq!(settlement.freed, Need { keys: 1, weight: 1 });
     assert!(table.shard.is_empty() && !table.shard.contains(1, |_| true));
-    assert!(!table.lands(taken[0].ticket(1, 0)), "settled twice");
+    assert!(!table.lands(taken[0].ticket(1)), "settled twice");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_due_generation_is_parked_while_its_key_is_in_flight() {
     assert!(table.take().is_empty(), "the key is in flight");
     assert!(!table.shard.has_due(), "what is parked is not looked at again");
     table.batches = 1;
-    assert!(table.settle(0, &first[0], Settled::Flushed).due);
+    assert!(table.settle(&first[0], Settled::Flushed).due);
     assert_eq!(data(&table.take()), [(1, vec![11])]);
 }
 
@@ -88,7 +88,7 @@ fn an_early_flush_leaves_no_timer() {
         table.insert(1, round).expect("there is room");
         table.request(1, None);
         let taken = table.take();
-        table.settle(0, &taken[0], Settled::Flushed);
+        table.settle(&taken[0], Settled::Flushed);
     }
     assert_eq!(table.shard.cold.timers.len(), 0);
     table.insert(1, 0).expect("there is room");
@@ -108,7 +108,7 @@ fn an_overflow_closes_the_generation_and_keeps_the_order() {
     for _ in 0..2 {
         let taken = table.take();
         assert_eq!(data(&taken), [(1, Sum(100))]);
-        table.settle(0, &taken[0], Settled::Flushed);
+        table.settle(&taken[0], Settled::Flushed);
     }
     assert!(table.take().is_empty(), "the newest has a deadline of its own");
     table.expire(10 + INTERVAL);
@@ -123,7 +123,7 @@ fn a_request_reaches_through_to_the_newest_of_several_generations() {
     assert_eq!(table.request(1, Some(&'w')), (false, 2));
     for _ in 0..2 {
         let taken = table.take();
-        assert_eq!(table.settle(0, &taken[0], Settled::Flushed).reached, [('w', 1)]);
+        assert_eq!(table.settle(&taken[0], Settled::Flushed).reached, [('w', 1)]);
     }
     assert!(table.shard.is_empty());
 }
@@ -135,7 +135,7 @@ fn a_request_does_not_reach_what_overflows_after_it() {
     table.request(1, None);
     table.insert(1, 100).expect("there is room");
     let taken = table.take();
-    table.settle(0, &taken[0], Settled::Flushed);
+    table.settle(&taken[0], Settled::Flushed);
     assert!(table.take().is_empty(), "the newest was not asked for");
 }
 
@@ -147,7 +147,7 @@ fn size_counts_for_the_newest_generation_too() {
     }
     let taken = table.take();
     assert_eq!(data(&taken), [(1, Sum(100))]);
-    assert!(table.settle(0, &taken[0], Settled::Flushed).due, "two inserts are in the newest");
+    assert!(table.settle(&taken[0], Settled::Flushed).due, "two inserts are in the newest");
     assert_eq!(data(&table.take()), [(1, Sum(101))]);
 }
 
@@ -182,7 +182,7 @@ fn requeued_data_that_cannot_be_merged_is_flushed_first() {
         table.expire(table.now + INTERVAL);
         let taken = table.take();
         totals.extend(data(&taken));
-        table.settle(0, &taken[0], Settled::Flushed);
+        table.settle(&taken[0], Settled::Flushed);
     }
     assert_eq!(totals, [(1, Sum(100)), (1, Sum(101)), (1, Sum(102))]);
 }
@@ -195,21 +195,21 @@ fn a_split_batch_is_settled_under_its_new_name() {
     table.expire(INTERVAL);
     let taken = table.take();
     table.shard.rebook(taken[1].hash, (1, 1), (7, 0));
-    assert!(!table.lands(taken[1].ticket(1, 1)));
-    assert!(table.lands(taken[1].ticket(7, 0)));
+    assert!(!table.lands(taken[1].ticket(1)));
+    assert!(table.lands(Ticket { index: 0, ..taken[1].ticket(7) }));
     assert_eq!(table.stats().keys, 1);
 }
 
 #[test]
-fn the_oldest_is_removed_first_and_the_newest_keeps_its_deadline() {
+fn all_generations_of_a_key_are_removed_together() {
     let mut table = Totals::new();
     table.insert(1, 100).expect("there is room");
     table.insert(1, 101).expect("there is room");
-    let (oldest, settlement) = table.remove(1).expect("two are pending");
-    assert_eq!((oldest, settlement.armed), (Sum(100), Some(INTERVAL)));
-    assert!(table.take().is_empty(), "nobody asked for the newest");
+    let (removed, settlement) = table.remove(1).expect("two are pending");
+    assert_eq!((removed, settlement.freed), (vec![Sum(100), Sum(101)], Need { keys: 1, weight: 2 }));
     table.expire(INTERVAL);
-    assert_eq!(data(&table.take()), [(1, Sum(101))]);
+    assert!(table.take().is_empty());
+    assert_eq!((table.stats().removed, table.stats().weight), (2, 0));
 }
 
 #[test]
