@@ -11,7 +11,7 @@ use crate::failure::FlushError;
 /// callbacks, started with [`Builder::start_async`](crate::Builder::start_async). Feature `tokio`.
 ///
 /// Write plain `async fn`s. Their futures must be `Send`. They run as tasks on the runtime, at most
-/// [`Builder::flush_threads`](crate::Builder::flush_threads) at once, and everything that
+/// [`Builder::flush_concurrency`](crate::Builder::flush_concurrency) at once, and everything that
 /// [`DataBuffer`](crate::DataBuffer) says of order, retries, panics and re-entrancy holds for them.
 /// What is different:
 ///

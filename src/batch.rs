@@ -30,13 +30,13 @@ impl fmt::Display for BatchId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlushReason {
-    /// Its deadline came, or that of a step of [`Builder::interval_at`](crate::Builder::interval_at).
+    /// Its deadline came, or that of a step of [`Builder::interval_at_count`](crate::Builder::interval_at_count).
     Deadline,
-    /// It reached [`Builder::flush_at`](crate::Builder::flush_at), or could not absorb the next item.
+    /// It reached [`Builder::flush_at_count`](crate::Builder::flush_at_count), or could not absorb the next item.
     Size,
     /// Its aggregate said that it [is ready](crate::Aggregate::is_ready).
     Complete,
-    /// The whole buffer reached [`Builder::flush_all_at`](crate::Builder::flush_all_at).
+    /// The whole buffer reached [`Builder::flush_all_at_count`](crate::Builder::flush_all_at_count).
     Volume,
     /// `flush`, `flush_and_wait`, `flush_all` or `flush_all_and_wait` asked for it.
     Requested,

@@ -235,7 +235,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// All keys with a copy of their data; each key's is of one instant. O(keys).
-    pub fn dump(&self) -> Vec<(K, Peek<V>)>
+    pub fn snapshot(&self) -> Vec<(K, Peek<V>)>
     where
         V: Clone,
     {

@@ -1,4 +1,4 @@
-//! The async twins of the calls that wait. Feature `tokio`.
+//! The async counterparts of the calls that wait. Feature `tokio`.
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertErrorKind, ShutdownError};
 use crate::key::Key;
 
-/// # Async twins (feature `tokio`)
+/// # Async counterparts (feature `tokio`)
 ///
 /// For any buffer, whichever sink runs behind it. They are to be awaited in a tokio runtime that has
 /// a timer, not necessarily the sink's; different tasks may use different runtimes. All of them do
@@ -30,7 +30,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// The item is in the buffer if, and only if, this has returned `Ok`. Dropped before that, it
     /// drops key and item, as any future does with what it was given, and waits no more. To keep them
-    /// even then, await [`room_async`](Self::room_async) in the place that can be cancelled and
+    /// even then, await [`wait_for_room_async`](Self::wait_for_room_async) in the place that can be cancelled and
     /// [`insert`](Self::insert) after it.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// [`InsertErrorKind::TimedOut`], [`InsertErrorKind::Closed`] as soon as the buffer is shut down,
     /// and inside a callback of the same buffer [`InsertErrorKind::Full`] instead of waiting.
-    pub async fn room_async(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
+    pub async fn wait_for_room_async(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
         self.core().may_call()?;
         self.core().await_room(timeout).await
     }

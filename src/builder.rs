@@ -167,9 +167,9 @@ impl<K, V, S> Builder<K, V, S> {
     /// # let builder = write_behind::Builder::<u64, Vec<u64>>::new();
     /// let builder = builder
     ///     .interval(Duration::from_secs(10))
-    ///     .interval_at(10, Duration::from_secs(5))
-    ///     .interval_at(100, Duration::from_secs(1))
-    ///     .flush_at(1_000);
+    ///     .interval_at_count(10, Duration::from_secs(5))
+    ///     .interval_at_count(100, Duration::from_secs(1))
+    ///     .flush_at_count(1_000);
     /// # let _ = builder;
     /// ```
     ///
@@ -179,19 +179,19 @@ impl<K, V, S> Builder<K, V, S> {
     /// ([`Verdict::Requeue`](crate::Verdict::Requeue)) begins with its fresh deadline, whatever steps
     /// it has passed. The multi-interval rule of the Java library buffer-trigger.
     ///
-    /// Default: none. Counts from 2, below [`flush_at`](Self::flush_at), each once; times longer than
+    /// Default: none. Counts from 2, below [`flush_at_count`](Self::flush_at_count), each once; times longer than
     /// zero, shorter than the interval and the shorter the higher the count. Resolution: 1 ms,
     /// rounded up. Cost: 8 bytes a key, and a look at the list for each insert from the first count
     /// on.
-    pub fn interval_at(mut self, inserts: u32, within: Duration) -> Self {
-        self.config.interval_at.push((inserts, within));
+    pub fn interval_at_count(mut self, inserts: u32, within: Duration) -> Self {
+        self.config.interval_at_count.push((inserts, within));
         self
     }
 
     /// Flushes a key when it has absorbed this many inserts, without waiting for its deadline.
     /// Default: never. At least 1.
-    pub fn flush_at(mut self, inserts: u32) -> Self {
-        self.config.flush_at = Some(inserts);
+    pub fn flush_at_count(mut self, inserts: u32) -> Self {
+        self.config.flush_at_count = Some(inserts);
         self
     }
 
@@ -207,8 +207,8 @@ impl<K, V, S> Builder<K, V, S> {
     ///
     /// Cost: an atomic for each chunk, and for the insert that gets there a
     /// [`flush_all`](crate::Buffer::flush_all).
-    pub fn flush_all_at(mut self, inserts: u64) -> Self {
-        self.config.flush_all_at = Some(inserts);
+    pub fn flush_all_at_count(mut self, inserts: u64) -> Self {
+        self.config.flush_all_at_count = Some(inserts);
         self
     }
 
@@ -232,8 +232,8 @@ impl<K, V, S> Builder<K, V, S> {
     /// How many callbacks run at once at most, each on a thread of its own that exists only while
     /// there is work; with an async sink, each in a task. Default: 4. From 1 to 1 024. Up to as many
     /// batches again wait ready-made, and 16 times as many keys for a sink that writes key by key.
-    pub fn flush_threads(mut self, threads: usize) -> Self {
-        self.config.flush_threads = threads;
+    pub fn flush_concurrency(mut self, threads: usize) -> Self {
+        self.config.flush_concurrency = threads;
         self
     }
 

@@ -54,12 +54,12 @@ pub(crate) struct Config {
     pub(crate) jitter: Duration,
     pub(crate) hibernate_after: Duration,
     pub(crate) retry: RetryPolicy,
-    pub(crate) flush_at: Option<u32>,
+    pub(crate) flush_at_count: Option<u32>,
     /// In the order in which they were given.
-    pub(crate) interval_at: Vec<(u32, Duration)>,
-    pub(crate) flush_all_at: Option<u64>,
+    pub(crate) interval_at_count: Vec<(u32, Duration)>,
+    pub(crate) flush_all_at_count: Option<u64>,
     pub(crate) max_batch_keys: usize,
-    pub(crate) flush_threads: usize,
+    pub(crate) flush_concurrency: usize,
     pub(crate) flush_timeout: Duration,
     pub(crate) max_keys: u64,
     pub(crate) max_weight: u64,
@@ -77,11 +77,11 @@ impl Default for Config {
             jitter: Duration::ZERO,
             hibernate_after: Duration::from_secs(10),
             retry: RetryPolicy::default(),
-            flush_at: None,
-            interval_at: Vec::new(),
-            flush_all_at: None,
+            flush_at_count: None,
+            interval_at_count: Vec::new(),
+            flush_all_at_count: None,
             max_batch_keys: 1_000,
-            flush_threads: 4,
+            flush_concurrency: 4,
             flush_timeout: Duration::from_secs(30),
             max_keys: 1_000_000,
             max_weight: 10_000_000,
@@ -109,12 +109,12 @@ impl Config {
                 "together with `interval` is longer than the schedule's range of 12 days",
             ),
             (self.hibernate_after > MAX_DELAY, "hibernate_after", too_long),
-            (self.flush_at == Some(0), "flush_at", "must be at least 1"),
-            (self.flush_all_at == Some(0), "flush_all_at", "must be at least 1"),
+            (self.flush_at_count == Some(0), "flush_at_count", "must be at least 1"),
+            (self.flush_all_at_count == Some(0), "flush_all_at_count", "must be at least 1"),
             (self.max_batch_keys == 0, "max_batch_keys", "must be at least 1"),
             (u32::try_from(self.max_batch_keys).is_err(), "max_batch_keys", "must be below 2^32"),
-            (self.flush_threads == 0, "flush_threads", "must be at least 1"),
-            (self.flush_threads > 1_024, "flush_threads", "must be at most 1024"),
+            (self.flush_concurrency == 0, "flush_concurrency", "must be at least 1"),
+            (self.flush_concurrency > 1_024, "flush_concurrency", "must be at most 1024"),
             (self.flush_timeout.is_zero(), "flush_timeout", "must not be zero"),
             (self.max_keys == 0, "max_keys", "must be at least 1"),
             (self.max_weight == 0, "max_weight", "must be at least 1"),
@@ -128,7 +128,7 @@ impl Config {
             return Err(BuildError::Invalid { option, problem });
         }
         if let Some(problem) = self.problem_with_steps() {
-            return Err(BuildError::Invalid { option: "interval_at", problem });
+            return Err(BuildError::Invalid { option: "interval_at_count", problem });
         }
         match self.retry.problem() {
             Some(problem) => Err(BuildError::Invalid { option: "retry", problem }),
@@ -141,16 +141,17 @@ impl Config {
         let first = Step { inserts: 1, within: interval };
         let all: Vec<Step> = [first].into_iter().chain(steps).collect();
         let in_order = |pair: &[Step]| pair[0].inserts < pair[1].inserts && pair[0].within > pair[1].within;
-        let any =
-            |wrong: &dyn Fn(u32, Duration) -> bool| self.interval_at.iter().any(|step| wrong(step.0, step.1));
-        if self.interval_at.is_empty() {
+        let any = |wrong: &dyn Fn(u32, Duration) -> bool| {
+            self.interval_at_count.iter().any(|step| wrong(step.0, step.1))
+        };
+        if self.interval_at_count.is_empty() {
             None
         } else if any(&|_, within| within.is_zero()) {
-            Some("must not be zero: `flush_at` flushes at once")
+            Some("must not be zero: `flush_at_count` flushes at once")
         } else if any(&|inserts, _| inserts < 2) {
             Some("must be for at least 2 inserts: `interval` is for the first")
-        } else if any(&|inserts, _| self.flush_at.is_some_and(|most| inserts >= most)) {
-            Some("must be for fewer inserts than `flush_at`")
+        } else if any(&|inserts, _| self.flush_at_count.is_some_and(|most| inserts >= most)) {
+            Some("must be for fewer inserts than `flush_at_count`")
         } else if !all.windows(2).all(in_order) {
             Some("must be shorter than `interval`, and the shorter the more inserts it is for")
         } else {
@@ -161,8 +162,8 @@ impl Config {
     /// The engine's view of what makes generations due.
     pub(crate) fn timing(&self) -> Timing {
         let step = |&(inserts, within)| Step { inserts, within };
-        let mut steps: Vec<Step> = self.interval_at.iter().map(step).collect();
-        steps.extend(self.flush_at.map(|inserts| Step { inserts, within: Duration::ZERO }));
+        let mut steps: Vec<Step> = self.interval_at_count.iter().map(step).collect();
+        steps.extend(self.flush_at_count.map(|inserts| Step { inserts, within: Duration::ZERO }));
         steps.sort_by_key(|step| (step.inserts, Reverse(step.within)));
         Timing { interval: self.interval, jitter: self.jitter, steps: steps.into() }
     }

@@ -13,7 +13,7 @@ use crate::failure::FlushError;
 /// in an `Arc` or in a `Box<dyn …>`; so is a closure `Fn(&K, &V) -> Result<(), E>`.
 ///
 /// Callbacks run on the buffer's worker threads, at most
-/// [`Builder::flush_threads`](crate::Builder::flush_threads) at once, outside all locks and with
+/// [`Builder::flush_concurrency`](crate::Builder::flush_concurrency) at once, outside all locks and with
 /// panics contained. They may call every method of the buffer, best through a
 /// [`WeakBuffer`](crate::WeakBuffer); a call that would wait for itself returns an error.
 ///

@@ -110,9 +110,9 @@ pub enum FlushWaitError {
     #[error("the buffer belongs to the process that this one was forked from")]
     Forked,
     /// The sink is async, and the blocking call was made on a thread that runs async tasks: use the
-    /// async twin. Nothing was done. Feature `tokio`.
+    /// async counterpart. Nothing was done. Feature `tokio`.
     #[cfg(feature = "tokio")]
-    #[error("it would block a thread that runs async tasks; use the async twin of this call")]
+    #[error("it would block a thread that runs async tasks; use the async counterpart of this call")]
     WouldBlock,
 }
 

@@ -14,14 +14,14 @@
 
 #[path = "schedules/bounds.rs"]
 mod bounds;
+#[path = "schedules/counterparts.rs"]
+mod counterparts;
 #[path = "schedules/data.rs"]
 mod data;
 #[path = "schedules/life.rs"]
 mod life;
 #[path = "schedules/stage.rs"]
 mod stage;
-#[path = "schedules/twins.rs"]
-mod twins;
 #[path = "schedules/volume.rs"]
 mod volume;
 #[path = "schedules/wake.rs"]

@@ -1,6 +1,6 @@
 //! Real threads, real time and a sink that fails often: whatever was accepted comes out exactly once.
 //! With a blocking sink on threads, and with an async one on a runtime, whose callbacks await and are
-//! cancelled and whose waiting calls are the async twins.
+//! cancelled and whose waiting calls are the async counterparts.
 //!
 //! `WRITE_BEHIND_STRESS` sets how many inserts each producer makes (default 5 000). Also what
 //! `scripts/tsan` runs, which cannot see into the locks of the precompiled standard library: the test
@@ -64,9 +64,9 @@ impl Driver {
             .interval(Duration::from_millis(2))
             .jitter(Duration::from_millis(1))
             .partitions(4)
-            .flush_threads(CALLBACKS)
+            .flush_concurrency(CALLBACKS)
             .flush_timeout(Duration::from_millis(3))
-            .flush_at(50)
+            .flush_at_count(50)
             .max_batch_keys(16)
             .max_keys(64)
             .max_weight(5_000)
@@ -168,7 +168,7 @@ fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> Vec
             1 => removed.extend(buffer.remove(&key).into_iter().map(|data| (key, data))),
             2 => driver.flush_and_wait(buffer, key),
             3 if key == 3 => driver.flush_all_and_wait(buffer),
-            4 => drop(buffer.dump()),
+            4 => drop(buffer.snapshot()),
             5 => drop(buffer.retry_undelivered()),
             _ => drop((buffer.peek(&key), buffer.count(&key))),
         }

@@ -1,5 +1,5 @@
 //! What holds only where there are tasks and runtimes: cancelling, runtimes that end, threads that must
-//! not block, and the async twins. The contract itself runs with this driver in `contract.rs`.
+//! not block, and the async counterparts. The contract itself runs with this driver in `contract.rs`.
 
 #[path = "tasks/cancelling.rs"]
 mod cancelling;

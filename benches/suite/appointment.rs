@@ -61,7 +61,7 @@ impl Appointment {
             };
         let builder: Builder<u64, Sum<i64>> = builder().interval_policy(policy);
         // One worker; what stays need not be flushed in the end.
-        let builder = builder.flush_threads(1).max_batch_keys(batch).drop_timeout(Duration::ZERO);
+        let builder = builder.flush_concurrency(1).max_batch_keys(batch).drop_timeout(Duration::ZERO);
         let buffer: Buffer<_, _> = builder.start(Arrivals(Arc::clone(&arrived))).expect("valid settings");
         Appointment { buffer, at, keys, arrived }
     }

@@ -83,7 +83,7 @@ fn filled(keys: usize) -> HandWritten<u64, i64> {
 
 /// One thread inserts a million keys and then has them flushed.
 fn in_and_out(scale: Scale) -> f64 {
-    let peer = WriteBehind::<u64, i64>::with(|builder| builder.flush_threads(1).max_batch_keys(BATCH));
+    let peer = WriteBehind::<u64, i64>::with(|builder| builder.flush_concurrency(1).max_batch_keys(BATCH));
     let start = Instant::now();
     let mut insert = peer.inserter(0);
     (0..scale.million as u64).for_each(|key| insert(&key, 1));

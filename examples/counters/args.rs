@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
     /// Write a key at once when it has collected this many increments
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) flush_at: Option<u32>,
+    pub(crate) flush_at_count: Option<u32>,
 
     /// Write everything at once when so many increments are waiting, of all keys together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

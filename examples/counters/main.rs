@@ -126,11 +126,11 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
         .flush_timeout(args.flush_timeout)
         .retry(retry)
         .observer(Cancellations(Arc::clone(backend)));
-    if let Some(inserts) = args.flush_at {
-        builder = builder.flush_at(inserts);
+    if let Some(inserts) = args.flush_at_count {
+        builder = builder.flush_at_count(inserts);
     }
     if let Some(updates) = args.max_updates {
-        builder = builder.flush_all_at(updates);
+        builder = builder.flush_all_at_count(updates);
     }
     builder.start_async(Sink::new(Arc::clone(backend), args.send_twice))
 }

@@ -84,20 +84,20 @@ impl<K: Eq> Probe<K> for InSlot<'_, K> {
 }
 
 /// What became of the items so far.
-struct Outcome<K, I> {
+struct Summary<K, I> {
     accepted: usize,
     kind: Option<InsertErrorKind>,
     rejected: Vec<(K, I)>,
 }
 
-impl<K, I> Outcome<K, I> {
+impl<K, I> Summary<K, I> {
     fn reject(&mut self, (kind, key, item): (InsertErrorKind, K, I)) {
         self.kind.get_or_insert(kind);
         self.rejected.push((key, item));
     }
 
     fn into_result(self) -> Result<(), InsertManyError<K, I>> {
-        let Outcome { accepted, kind, rejected } = self;
+        let Summary { accepted, kind, rejected } = self;
         kind.map_or(Ok(()), |kind| Err(InsertManyError { kind, accepted, rejected }))
     }
 }
@@ -121,21 +121,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         let mut items = items.fuse();
         let mut chunk = Chunk::new(self.partitions(), items.size_hint().0);
-        let mut outcome = Outcome { accepted: 0, kind: None, rejected: Vec::new() };
+        let mut summary = Summary { accepted: 0, kind: None, rejected: Vec::new() };
         loop {
             let gathered = catch_unwind(AssertUnwindSafe(|| self.gather(&mut items, &mut chunk)));
             let one_by_one = chunk.is_spread() && chunk.slots.len() == SAMPLE;
             // What has been gathered is inserted whoever panicked.
-            let inserted = self.insert_chunk(&mut chunk, &mut outcome);
+            let inserted = self.insert_chunk(&mut chunk, &mut summary);
             if let Err(panic) = gathered.and(inserted) {
                 resume_unwind(panic);
             }
             if chunk.slots.is_empty() {
-                return outcome.into_result();
+                return summary.into_result();
             }
             chunk.slots.clear();
             if one_by_one {
-                self.insert_one_by_one(items.by_ref().take(CHUNK), &mut outcome);
+                self.insert_one_by_one(items.by_ref().take(CHUNK), &mut summary);
             }
         }
     }
@@ -143,14 +143,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn insert_one_by_one(
         &self,
         items: impl Iterator<Item = (K, V::Item)>,
-        outcome: &mut Outcome<K, V::Item>,
+        summary: &mut Summary<K, V::Item>,
     ) {
         for (key, item) in items {
             match self.insert(self.spot(&key), Owned(key), item) {
-                Ok(()) => outcome.accepted += 1,
+                Ok(()) => summary.accepted += 1,
                 Err((kind, Owned(key), item)) => {
                     self.counters.rejected.fetch_add(1, Ordering::Relaxed);
-                    outcome.reject((kind, key, item));
+                    summary.reject((kind, key, item));
                 }
             }
         }
@@ -170,7 +170,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn insert_chunk(
         &self,
         chunk: &mut Chunk<K, V::Item>,
-        outcome: &mut Outcome<K, V::Item>,
+        summary: &mut Summary<K, V::Item>,
     ) -> std::thread::Result<()> {
         let mut refusals = Vec::new();
         let mut result = Ok(());
@@ -179,10 +179,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut insert)) {
             result = result.and(Err(panic));
         }
-        outcome.accepted += chunk.slots.len() - refusals.len();
+        summary.accepted += chunk.slots.len() - refusals.len();
         self.counters.rejected.fetch_add(refusals.len() as u64, Ordering::Relaxed);
         refusals.sort_unstable_by_key(|(index, _)| *index);
-        refusals.into_iter().for_each(|(_, refused)| outcome.reject(refused));
+        refusals.into_iter().for_each(|(_, refused)| summary.reject(refused));
         result
     }
 

@@ -72,13 +72,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let event = self.event(&batch);
         let attempt = Attempt { sequence, event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
-        let airborne = Airborne { core: self, attempt: Some(&attempt) };
+        let in_callback = InCallback { core: self, attempt: Some(&attempt) };
         let result = match race(self.callbacks.flush(&batch), cancelled).await {
             Ok(result) => result,
             Err(cancelled) => Err(Scope::Batch(Failure::unknown(cancelled))),
         };
         drop(batch);
-        if !airborne.land(&result) {
+        if !in_callback.land(&result) {
             return;
         }
         match result {
@@ -248,9 +248,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Gives up batches of one entry each.
     async fn give_up_each(&self, attempt: &Attempt<'_>, given_up: Vec<(BatchId, Failure)>) {
-        let mut farewell =
-            Farewell { core: self, attempts: attempt.event.attempt, left: given_up.into_iter() };
-        for (batch, failure) in farewell.left.by_ref() {
+        let mut to_give_up =
+            ToGiveUp { core: self, attempts: attempt.event.attempt, left: given_up.into_iter() };
+        for (batch, failure) in to_give_up.left.by_ref() {
             let Some(entries) = self.take_entries(batch.sequence) else { continue };
             let about = About { batch, ..self.about(attempt, failure, false) };
             self.give_up(entries, about).await;
@@ -307,13 +307,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 }
 
 /// An attempt while the callback is at work.
-struct Airborne<'a, K: Key, V: Aggregate, S: BuildHasher> {
+struct InCallback<'a, K: Key, V: Aggregate, S: BuildHasher> {
     core: &'a Core<K, V, S>,
     /// `None` once it has landed.
     attempt: Option<&'a Attempt<'a>>,
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> Airborne<'_, K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> InCallback<'_, K, V, S> {
     /// False if shutdown has taken the batch meanwhile.
     fn land(mut self, result: &Result<(), Scope>) -> bool {
         self.attempt.take().is_some_and(|attempt| self.core.land(attempt, result))
@@ -322,7 +322,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Airborne<'_, K, V, S> {
 
 /// Dropped in the air, because the runtime shuts down: whether it was applied is not known.
 #[cfg(feature = "tokio")]
-impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Airborne<'_, K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for InCallback<'_, K, V, S> {
     fn drop(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
         let cancelled = Err(Scope::Batch(Failure::unknown(FailureCause::Cancelled)));
@@ -335,13 +335,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Airborne<'_, K, V, S> {
 
 /// Batches that are still to be given up. Dropped before that, because a runtime shuts down, it keeps
 /// them.
-struct Farewell<'a, K: Key, V: Aggregate, S: BuildHasher> {
+struct ToGiveUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
     core: &'a Core<K, V, S>,
     attempts: u32,
     left: std::vec::IntoIter<(BatchId, Failure)>,
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Farewell<'_, K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ToGiveUp<'_, K, V, S> {
     fn drop(&mut self) {
         for (batch, failure) in self.left.by_ref() {
             let Some(entries) = self.core.take_entries(batch.sequence) else { continue };

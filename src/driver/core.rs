@@ -14,8 +14,8 @@ use super::context::{self, Barred, Locked};
 use super::doorbell::Doorbell;
 use super::life::Life;
 use super::pool::Pool;
-use super::pulse::Pulse;
 use super::room::Room;
+use super::scheduler_state::SchedulerState;
 use super::sink::Callbacks;
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use super::volume::Volume;
@@ -50,7 +50,7 @@ type Padded<K, V> = CachePadded<Mutex<Partition<K, V>>>;
 
 /// A running buffer without its threads.
 ///
-/// Locks, in the order in which they may be held together: `pulse`, then `assembly`, then
+/// Locks, in the order in which they may be held together: `scheduler`, then `assembly`, then
 /// `recalling`, then one partition or `flights`; a waiter's own lock last. No two partitions at
 /// once, and no user code under any of them but the key's and the aggregate's own methods.
 pub(crate) struct Core<K, V, S> {
@@ -70,7 +70,7 @@ pub(crate) struct Core<K, V, S> {
     /// Guards the stages of all batches in flight.
     pub(crate) flights: Mutex<AllFlights<K, V>>,
     /// Guards the scheduler's own state; held while it takes a step.
-    pub(crate) pulse: Mutex<Pulse<K, V>>,
+    pub(crate) scheduler: Mutex<SchedulerState<K, V>>,
     /// Held while a batch is put together or split. Whoever finds data in transit waits here.
     pub(crate) assembly: Mutex<()>,
     /// Held while unused room is called back.
@@ -159,15 +159,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let shards = (0..config.partitions).map(|partition| {
             let random = SmallRng::seed_from_u64(seed.wrapping_add(partition as u64));
             let mut shard = Shard::new(partition as u32, timing.clone(), random);
-            shard.admit(if config.flush_all_at.is_some() { 0 } else { u64::MAX });
+            shard.admit(if config.flush_all_at_count.is_some() { 0 } else { u64::MAX });
             CachePadded::new(Mutex::new(shard))
         });
         Core {
             shards: shards.collect(),
-            volume: config.flush_all_at.map(|limit| Volume::new(limit, config.partitions)),
+            volume: config.flush_all_at_count.map(|limit| Volume::new(limit, config.partitions)),
             pool: Pool::new(config.max_keys, config.max_weight, config.partitions),
             flights: Mutex::new(Flights::new()),
-            pulse: Mutex::new(Pulse::new(SmallRng::seed_from_u64(!seed))),
+            scheduler: Mutex::new(SchedulerState::new(SmallRng::seed_from_u64(!seed))),
             assembly: Mutex::new(()),
             recalling: Mutex::new(()),
             doorbell: Doorbell::new(),

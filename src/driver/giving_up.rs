@@ -20,7 +20,7 @@ use crate::key::Key;
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Hands all entries of a batch to `handle_error`, and does what it says.
     pub(super) async fn give_up(&self, entries: Vec<Entry<K, V>>, about: About) {
-        let mut parting = Parting {
+        let mut giving_up = GivingUp {
             core: self,
             about,
             left: entries.into_iter(),
@@ -29,21 +29,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             whole: true,
             over: false,
         };
-        while let Some(entry) = parting.left.next() {
-            let fate = self.hand_over(&mut parting, entry).await;
-            parting.note(fate);
+        while let Some(entry) = giving_up.left.next() {
+            let fate = self.hand_over(&mut giving_up, entry).await;
+            giving_up.note(fate);
         }
-        parting.end();
+        giving_up.end();
     }
 
-    async fn hand_over(&self, parting: &mut Parting<'_, K, V, S>, entry: Entry<K, V>) -> Fate<K, V> {
-        let About { batch, attempts, cause, .. } = &parting.about;
+    async fn hand_over(&self, giving_up: &mut GivingUp<'_, K, V, S>, entry: Entry<K, V>) -> Fate<K, V> {
+        let About { batch, attempts, cause, .. } = &giving_up.about;
         let (name, count) = (&self.config.name, entry.count);
         self.callbacks.observe(|observer| observer.gave_up(name, count, *attempts, cause));
         let ticket = entry.ticket(batch.sequence);
         let rescued = Rescued::default();
-        let letter = DeadLetter::new(entry, parting.about.clone(), Arc::clone(&rescued));
-        let handed = Handed { parting, ticket, rescued, answered: false };
+        let letter = DeadLetter::new(entry, giving_up.about.clone(), Arc::clone(&rescued));
+        let handed = Handed { giving_up, ticket, rescued, answered: false };
         let verdict = self.callbacks.handle_error(letter).await;
         handed.answer(verdict)
     }
@@ -200,7 +200,7 @@ enum Fate<K, V> {
 
 /// The keys of a batch that is given up. Dropped before its end, because a runtime shuts down, it keeps
 /// what has not been dealt with.
-struct Parting<'a, K: Key, V: Aggregate, S: BuildHasher> {
+struct GivingUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
     core: &'a Core<K, V, S>,
     about: About,
     left: std::vec::IntoIter<Entry<K, V>>,
@@ -213,7 +213,7 @@ struct Parting<'a, K: Key, V: Aggregate, S: BuildHasher> {
     over: bool,
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> Parting<'_, K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> GivingUp<'_, K, V, S> {
     fn note(&mut self, fate: Fate<K, V>) {
         match fate {
             Fate::Back(entry) => self.back.push(entry),
@@ -241,7 +241,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Parting<'_, K, V, S> {
     }
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Parting<'_, K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> Drop for GivingUp<'_, K, V, S> {
     fn drop(&mut self) {
         if !self.over {
             let mut kept = std::mem::take(&mut self.kept);
@@ -255,7 +255,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Parting<'_, K, V, S> {
 
 /// A key in the hands of `handle_error`.
 struct Handed<'b, 'a, K: Key, V: Aggregate, S: BuildHasher> {
-    parting: &'b mut Parting<'a, K, V, S>,
+    giving_up: &'b mut GivingUp<'a, K, V, S>,
     ticket: Ticket,
     rescued: Rescued<K, V>,
     answered: bool,
@@ -268,11 +268,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
         let requeues = matches!(verdict, Some(Verdict::Requeue(_)));
         let forgets = matches!(verdict, Some(Verdict::Forget));
         // What is in the verdict goes where the rest is to be found.
-        self.parting.core.let_go(verdict);
+        self.giving_up.core.let_go(verdict);
         match self.rescue() {
             Some(entry) if forgets => {
                 let fate = self.gone();
-                self.parting.core.let_go(entry);
+                self.giving_up.core.let_go(entry);
                 fate
             }
             Some(entry) if requeues => Fate::Back(entry),
@@ -282,7 +282,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
     }
 
     fn gone(&self) -> Fate<K, V> {
-        self.parting.core.settle_given_up(&self.ticket, Settled::GaveUp, &self.parting.about.cause);
+        self.giving_up.core.settle_given_up(&self.ticket, Settled::GaveUp, &self.giving_up.about.cause);
         Fate::Gone
     }
 
@@ -299,7 +299,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for Handed<'_, '_, K, V, S> {
                 Some(entry) => Fate::Kept(entry),
                 None => self.gone(),
             };
-            self.parting.note(fate);
+            self.giving_up.note(fate);
         }
     }
 }

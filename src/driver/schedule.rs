@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::core::Core;
 use super::life::Phase;
-use super::pulse::Pulse;
+use super::scheduler_state::SchedulerState;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, Content};
@@ -20,7 +20,7 @@ use crate::key::Key;
 
 /// What a step asks its driver to do.
 #[derive(Debug, Default)]
-pub(crate) struct Step {
+pub(crate) struct Plan {
     /// How many workers are to begin.
     pub(crate) workers: usize,
     /// Batches whose callbacks have been running for longer than `flush_timeout`.
@@ -53,29 +53,29 @@ struct Survey {
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Does all that is due now, and sees to it that workers have something to do.
-    pub(crate) fn step(&self) -> Step {
-        let mut pulse = self.pulse.lock();
+    pub(crate) fn step(&self) -> Plan {
+        let mut state = self.scheduler.lock();
         let now = self.clock.now();
         let phase = self.life.phase();
         if phase >= Phase::Closed {
-            return Step { closed: true, ..Step::default() };
+            return Plan { closed: true, ..Plan::default() };
         }
         let overdue = self.flights.lock().expire(now);
-        let survey = self.survey(&mut pulse, tick::floor(now));
-        self.fetch(&mut pulse, survey.due);
+        let survey = self.survey(&mut state, tick::floor(now));
+        self.fetch(&mut state, survey.due);
         let idle = survey.empty && self.flights.lock().is_idle();
         let drained_at = self.life.deadline().filter(|_| phase == Phase::Draining);
         let closed = phase == Phase::Draining && (idle || drained_at.is_some_and(|deadline| deadline <= now));
-        let mut step = Step { closed, next: survey.next, ..Step::default() };
+        let mut step = Plan { closed, next: survey.next, ..Plan::default() };
         if !closed {
             // Whoever is engaged has to be told so, and after the last step nobody is.
-            step.workers = self.flights.lock().engage(self.config.flush_threads);
+            step.workers = self.flights.lock().engage(self.config.flush_concurrency);
         }
-        let hibernate_at = self.rest(&mut pulse, idle, now, &mut step);
+        let hibernate_at = self.rest(&mut state, idle, now, &mut step);
         let next_flight = self.flights.lock().next_tick();
         step.next =
             [step.next, next_flight, hibernate_at, drained_at.map(tick::ceil)].into_iter().flatten().min();
-        drop(pulse);
+        drop(state);
         if step.freed {
             self.room.wake_all();
         }
@@ -103,12 +103,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Queues what is due in every partition; after [`Self::SURVEY`] timers it has to be called again.
-    fn survey(&self, pulse: &mut Pulse<K, V>, now: Tick) -> Survey {
+    fn survey(&self, state: &mut SchedulerState<K, V>, now: Tick) -> Survey {
         let mut survey = Survey { next: None, empty: true, due: false };
         let mut left = Self::SURVEY;
         for _ in 0..self.partitions() {
             loop {
-                let mut shard = self.shard(pulse.surveyed);
+                let mut shard = self.shard(state.surveyed);
                 let expired = shard.expire(now, Self::HOLD);
                 if let Expired::Until(next) = expired {
                     survey.next = [survey.next, next].into_iter().flatten().min();
@@ -121,7 +121,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     return Survey { next: Some(now), empty: false, due: true };
                 }
             }
-            pulse.surveyed = (pulse.surveyed + 1) % self.partitions();
+            state.surveyed = (state.surveyed + 1) % self.partitions();
         }
         survey
     }
@@ -130,7 +130,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// single keys are smaller, so they are more.
     fn lookahead(&self) -> usize {
         let each = if self.callbacks.takes_batches() { 1 } else { 16 };
-        each * self.config.flush_threads
+        each * self.config.flush_concurrency
     }
 
     /// Whether the scheduler should look for more, now that so many are left. For single keys not each
@@ -141,26 +141,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Makes batches of what is due, as long as few are waiting.
-    fn fetch(&self, pulse: &mut Pulse<K, V>, mut due: bool) {
+    fn fetch(&self, state: &mut SchedulerState<K, V>, mut due: bool) {
         while due {
             let room = self.lookahead().saturating_sub(self.flights.lock().fresh());
             if room == 0 {
                 return;
             }
-            due = self.assemble(pulse, room);
+            due = self.assemble(state, room);
         }
     }
 
     /// Puts a batch of what is due together, or batches of single keys as far as there is `room`, and
     /// readies them. False if nothing is due.
-    fn assemble(&self, pulse: &mut Pulse<K, V>, room: usize) -> bool {
+    fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize) -> bool {
         let _assembly = self.assembly.lock();
         let together = self.callbacks.takes_batches();
         let (most, batches) = if together { (self.config.max_batch_keys, 1) } else { (room, room as u64) };
         let first = self.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
-        self.take_due(pulse, most, numbering);
-        let entries = &mut pulse.taken;
+        self.take_due(state, most, numbering);
+        let entries = &mut state.taken;
         let mut flights = self.flights.lock();
         if entries.is_empty() {
             flights.unreserve(first);
@@ -183,27 +183,33 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Takes what is due: a little from each partition in turn, so that holds are short and all of them
     /// get older together.
-    fn take_due(&self, pulse: &mut Pulse<K, V>, most: usize, numbering: Numbering) {
+    fn take_due(&self, state: &mut SchedulerState<K, V>, most: usize, numbering: Numbering) {
         let now = self.now_tick();
-        let entries = &mut pulse.taken;
+        let entries = &mut state.taken;
         let share = (most / self.partitions()).clamp(16, Self::HOLD);
         let mut dry = 0;
         while entries.len() < most && dry < self.partitions() {
             let limit = share.min(most - entries.len());
-            let mut shard = self.shard(pulse.cursor);
+            let mut shard = self.shard(state.cursor);
             let more = shard.take(now, limit, numbering, entries);
             self.release_from(&mut shard);
             drop(shard);
             dry = if more { 0 } else { dry + 1 };
-            pulse.cursor = (pulse.cursor + 1) % self.partitions();
+            state.cursor = (state.cursor + 1) % self.partitions();
         }
     }
 
     /// Goes to rest after `hibernate_after` without anything to do, and notices when that is over.
     /// Says when rest would begin.
-    fn rest(&self, pulse: &mut Pulse<K, V>, idle: bool, now: Duration, step: &mut Step) -> Option<Tick> {
+    fn rest(
+        &self,
+        state: &mut SchedulerState<K, V>,
+        idle: bool,
+        now: Duration,
+        step: &mut Plan,
+    ) -> Option<Tick> {
         if !idle {
-            pulse.idle_since = None;
+            state.idle_since = None;
             if self.hibernating.swap(false, Ordering::Relaxed) {
                 step.turn = Some(Turn::Woke);
             }
@@ -212,7 +218,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.hibernating.load(Ordering::Relaxed) {
             return None;
         }
-        let since = *pulse.idle_since.get_or_insert(now);
+        let since = *state.idle_since.get_or_insert(now);
         let rest_at = tick::ceil(since.saturating_add(self.config.hibernate_after));
         if rest_at > tick::floor(now) {
             return Some(rest_at);
@@ -221,7 +227,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             shard.shrink();
             step.freed |= self.recall_from(&mut shard) != Need::default();
         });
-        pulse.taken = Vec::new();
+        state.taken = Vec::new();
         self.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
         step.turn = Some(Turn::Hibernated);
@@ -237,6 +243,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// A uniformly random number in 0..1, for backoff jitter.
     pub(crate) fn chance(&self) -> f64 {
-        self.pulse.lock().random.random()
+        self.scheduler.lock().random.random()
     }
 }

@@ -12,7 +12,7 @@ use super::complete::OnDrop;
 use super::core::Core;
 use super::doorbell::Doorbell;
 use super::life::Phase;
-use super::schedule::Step;
+use super::schedule::Plan;
 use super::sync::{Mutex, Ordering};
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
@@ -86,7 +86,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             self.core.doorbell.plan(Doorbell::ALWAYS);
             // Only a key whose `Clone` panics could make a step panic.
             let step = self.core.callbacks.call(|| self.core.step());
-            let step = step.unwrap_or_else(|_| Step { next: Some(self.core.soon()), ..Step::default() });
+            let step = step.unwrap_or_else(|_| Plan { next: Some(self.core.soon()), ..Plan::default() });
             if step.closed {
                 break;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::doorbell::Doorbell;
 use super::future::complete;
-use super::schedule::Step;
+use super::schedule::Plan;
 use super::sync::{Ordering, Receiver, Sender, bounded, spawn};
 use crate::aggregate::Aggregate;
 use crate::engine::tick;
@@ -36,7 +36,7 @@ where
     S: BuildHasher + Send + Sync + 'static,
 {
     // As many as can be told to work and not have begun, and as many that are sent to rest.
-    let (orders, receiver) = bounded(2 * core.config.flush_threads);
+    let (orders, receiver) = bounded(2 * core.config.flush_concurrency);
     let scheduler = Scheduler { core: Arc::clone(core), orders, receiver, workers: 0 };
     spawn(format!("{}-scheduler", core.config.name), move || scheduler.run())
 }
@@ -47,7 +47,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             self.core.doorbell.plan(Doorbell::ALWAYS);
             // Only a key whose `Clone` panics could make a step panic.
             let step = self.core.callbacks.call(|| self.core.step());
-            let mut step = step.unwrap_or_else(|_| Step { next: Some(self.core.soon()), ..Step::default() });
+            let mut step = step.unwrap_or_else(|_| Plan { next: Some(self.core.soon()), ..Plan::default() });
             if step.closed {
                 break;
             }
@@ -69,7 +69,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
 
     /// Has as many workers begin as the step has found work for. `Err` says when to see again whether a
     /// worker can be started.
-    fn hand_out(&mut self, step: &Step) -> Result<(), tick::Tick> {
+    fn hand_out(&mut self, step: &Plan) -> Result<(), tick::Tick> {
         (0..step.workers).for_each(|_| self.send(Order::Work));
         if step.rest {
             (0..self.workers).for_each(|_| self.send(Order::Rest));

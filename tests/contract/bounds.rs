@@ -184,7 +184,7 @@ fn c14_shedding_hands_the_item_over(driver: Driver) {
 }
 
 fn c15_callbacks_are_bounded(driver: Driver) {
-    let rig = Rig::<u32, Vec<u32>>::start(driver, |builder| builder.flush_threads(3).max_batch_keys(1));
+    let rig = Rig::<u32, Vec<u32>>::start(driver, |builder| builder.flush_concurrency(3).max_batch_keys(1));
     (0..200).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     rig.eventually("all is flushed", || rig.buffer.stats().flushed == 200);
@@ -196,7 +196,8 @@ fn c15_callbacks_are_bounded(driver: Driver) {
 fn c15_the_dispatch_queue_is_bounded(driver: Driver) {
     let gate = Gate::default();
     let sink = Script::accepting().behind(&gate);
-    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.flush_threads(2).max_batch_keys(1));
+    let rig =
+        Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.flush_concurrency(2).max_batch_keys(1));
     (0..50).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     gate.await_arrivals(2);

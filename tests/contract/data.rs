@@ -88,7 +88,7 @@ fn c05_conservation_while_others_work(driver: Driver) {
             _ => Ok(()),
         });
     let retry = steady().attempts(2).delay(ms(10));
-    let rig = Rig::with(driver, sink, |builder| builder.flush_at(3).retry(retry));
+    let rig = Rig::with(driver, sink, |builder| builder.flush_at_count(3).retry(retry));
     thread::scope(|scope| {
         for thread in 0..2 {
             let rig = &rig;
@@ -162,7 +162,7 @@ fn c07_a_key_is_never_in_flight_twice(driver: Driver) {
         _ => Ok(()),
     });
     let retry = steady().attempts(3).delay(ms(5));
-    let rig = Rig::with(driver, sink, |builder| builder.flush_at(2).retry(retry).max_batch_keys(2));
+    let rig = Rig::with(driver, sink, |builder| builder.flush_at_count(2).retry(retry).max_batch_keys(2));
     for item in 0..1_000 {
         rig.insert(item % 4, item);
         rig.advance(ms(1));
@@ -181,7 +181,7 @@ fn c07_data_reaches_the_sink_in_insert_order(driver: Driver) {
         _ => Ok(()),
     });
     let retry = steady().delay(ms(5));
-    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.flush_at(3).retry(retry));
+    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| builder.flush_at_count(3).retry(retry));
     for item in 0..500 {
         (0..3).for_each(|key| rig.insert(key, item));
         rig.advance(ms(1));

@@ -33,7 +33,7 @@ fn c10_a_panic_fails_its_batch_and_nothing_else(driver: Driver) {
         1 => panic!("the sink is broken"),
         _ => Ok(()),
     });
-    let rig = Lists::with(driver, sink, |builder| builder.flush_threads(1));
+    let rig = Lists::with(driver, sink, |builder| builder.flush_concurrency(1));
     for round in 0..3 {
         rig.insert("key", round);
         rig.buffer.flush("key");
@@ -61,7 +61,7 @@ fn c11_a_poison_key_holds_up_no_other(driver: Driver) {
         _ => Ok(()),
     });
     let retry = steady();
-    let rig = Rig::with(driver, sink, |builder| builder.flush_threads(1).retry(retry));
+    let rig = Rig::with(driver, sink, |builder| builder.flush_concurrency(1).retry(retry));
     for round in 0..3 {
         (0..30).for_each(|key| rig.insert(key, round));
         rig.buffer.flush_all();
@@ -93,7 +93,7 @@ fn c11_a_retry_holds_no_worker(driver: Driver) {
         _ => Ok(()),
     });
     let rig = Lists::with(driver, sink, |builder| {
-        builder.flush_threads(1).retry(steady().attempts(4).delay(secs(30)))
+        builder.flush_concurrency(1).retry(steady().attempts(4).delay(secs(30)))
     });
     rig.insert("sick", 1);
     rig.buffer.flush("sick");
@@ -179,7 +179,7 @@ fn c13_requeued_data_comes_before_newer_data(driver: Driver) {
 }
 
 fn c13_requeueing_cannot_loop_hot(driver: Driver) {
-    let rig = Lists::with(driver, requeueing(3), |builder| builder.interval(secs(5)).flush_at(1));
+    let rig = Lists::with(driver, requeueing(3), |builder| builder.interval(secs(5)).flush_at_count(1));
     rig.insert("key", 1);
     rig.pass_time_until("it gets through", || !rig.sink.flushed().is_empty());
     let at: Vec<_> = rig.sink.calls().iter().map(|call| call.at).collect();
@@ -233,7 +233,7 @@ fn c11_a_slow_handle_error_holds_up_no_other_key(driver: Driver) {
         _ => Ok(()),
     });
     let sink = sink.errors_behind(&gate);
-    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::never()).flush_threads(2));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(RetryPolicy::never()).flush_concurrency(2));
     rig.insert("sick", 1);
     rig.buffer.flush("sick");
     gate.await_arrivals(1);

@@ -142,7 +142,11 @@ fn c01_a_policy_that_panics_loses_nothing(driver: Driver) {
 /// At most 10 s, 5 s from the third insert on, 1 s from the fifth.
 fn stepped(driver: Driver) -> Lists {
     Lists::start(driver, |builder| {
-        builder.interval(secs(10)).interval_at(5, secs(1)).interval_at(3, secs(5)).flush_at(8)
+        builder
+            .interval(secs(10))
+            .interval_at_count(5, secs(1))
+            .interval_at_count(3, secs(5))
+            .flush_at_count(8)
     })
 }
 
@@ -176,7 +180,11 @@ fn c01_a_step_whose_time_is_over_makes_due_at_once(driver: Driver) {
 fn c01_a_step_never_pushes_a_deadline_back(driver: Driver) {
     let policy = |_: &&'static str, _: &Vec<u32>, _: Duration| secs(2);
     let rig = Lists::start(driver, |builder| {
-        builder.interval(secs(10)).interval_policy(policy).interval_at(2, secs(5)).interval_at(3, secs(1))
+        builder
+            .interval(secs(10))
+            .interval_policy(policy)
+            .interval_at_count(2, secs(5))
+            .interval_at_count(3, secs(1))
     });
     rig.insert("key", 1);
     rig.insert("key", 2);
@@ -205,7 +213,7 @@ fn c01_steps_count_for_what_begins_while_its_key_is_in_flight(driver: Driver) {
         1 => Err("not yet".to_owned().into()),
         _ => Ok(()),
     });
-    let rig = Totals::with(driver, sink, |builder| builder.interval(secs(10)).interval_at(3, secs(5)));
+    let rig = Totals::with(driver, sink, |builder| builder.interval(secs(10)).interval_at_count(3, secs(5)));
     rig.insert("key", u32::MAX);
     rig.buffer.flush("key");
     rig.eventually("the first attempt has failed", || rig.buffer.stats().failures == 1);
@@ -221,7 +229,7 @@ fn c01_steps_count_for_what_begins_while_its_key_is_in_flight(driver: Driver) {
 
 fn c01_jitter_is_added_to_steps(driver: Driver) {
     let rig = Rig::<u32, Vec<u32>>::start(driver, |builder| {
-        builder.interval(secs(100)).jitter(secs(4)).interval_at(2, secs(5))
+        builder.interval(secs(100)).jitter(secs(4)).interval_at_count(2, secs(5))
     });
     (0..400).for_each(|insert| rig.insert(insert % 200, insert));
     rig.pass_time_until("every key is flushed", || rig.sink.flushed().len() == 200);
@@ -238,7 +246,7 @@ fn c13_data_that_is_put_back_begins_with_its_fresh_deadline_whatever_steps_it_ha
     });
     let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
     let rig = Lists::with(driver, sink, |builder| {
-        builder.interval(secs(10)).interval_at(3, secs(5)).interval_at(5, secs(1))
+        builder.interval(secs(10)).interval_at_count(3, secs(5)).interval_at_count(5, secs(1))
     });
     (0..3).for_each(|item| rig.insert("key", item));
     flushes_at(&rig, secs(5));

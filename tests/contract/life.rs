@@ -181,7 +181,7 @@ fn every_other_method(buffer: &Buffer<&'static str, Vec<u32>>) {
     assert_eq!(buffer.count("key").in_flight, 1);
     assert!(buffer.peek("key").in_flight.is_some());
     assert_eq!(buffer.keys(), ["key"]);
-    assert_eq!(buffer.dump().len(), 1);
+    assert_eq!(buffer.snapshot().len(), 1);
     buffer.insert("other", 1).expect("there is room");
     buffer.insert_ref(&"other", 2).expect("there is room");
     buffer.insert_many([("other", 3)]).expect("there is room");

@@ -36,11 +36,11 @@ fn bad_sizes() -> [(&'static str, Settings); 10] {
     [
         ("partitions", Buffer::builder().partitions(0)),
         ("partitions", Buffer::builder().partitions(65_537)),
-        ("flush_at", Buffer::builder().flush_at(0)),
-        ("flush_all_at", Buffer::builder().flush_all_at(0)),
+        ("flush_at_count", Buffer::builder().flush_at_count(0)),
+        ("flush_all_at_count", Buffer::builder().flush_all_at_count(0)),
         ("max_batch_keys", Buffer::builder().max_batch_keys(0)),
-        ("flush_threads", Buffer::builder().flush_threads(0)),
-        ("flush_threads", Buffer::builder().flush_threads(1_025)),
+        ("flush_concurrency", Buffer::builder().flush_concurrency(0)),
+        ("flush_concurrency", Buffer::builder().flush_concurrency(1_025)),
         ("max_keys", Buffer::builder().max_keys(0)),
         ("max_weight", Buffer::builder().max_weight(0)),
         ("name", Buffer::builder().name("nul\0")),
@@ -71,15 +71,15 @@ fn bad_policies() -> [(&'static str, Settings); 6] {
 }
 
 fn bad_steps() -> [(&'static str, Settings); 7] {
-    let at = |inserts, within| Buffer::builder().interval(secs(10)).interval_at(inserts, within);
+    let at = |inserts, within| Buffer::builder().interval(secs(10)).interval_at_count(inserts, within);
     [
-        ("interval_at", at(1, secs(5))),
-        ("interval_at", at(2, Duration::ZERO)),
-        ("interval_at", at(2, secs(10))),
-        ("interval_at", at(2, secs(5)).interval_at(2, secs(4))),
-        ("interval_at", at(3, secs(4)).interval_at(2, secs(4))),
-        ("interval_at", at(3, secs(5)).interval_at(2, secs(4))),
-        ("interval_at", at(10, secs(5)).flush_at(10)),
+        ("interval_at_count", at(1, secs(5))),
+        ("interval_at_count", at(2, Duration::ZERO)),
+        ("interval_at_count", at(2, secs(10))),
+        ("interval_at_count", at(2, secs(5)).interval_at_count(2, secs(4))),
+        ("interval_at_count", at(3, secs(4)).interval_at_count(2, secs(4))),
+        ("interval_at_count", at(3, secs(5)).interval_at_count(2, secs(4))),
+        ("interval_at_count", at(10, secs(5)).flush_at_count(10)),
     ]
 }
 

@@ -68,7 +68,7 @@ fn c01_a_request_may_come_first(driver: Driver) {
 }
 
 fn c02_an_early_flush_retires_its_deadline(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.interval(secs(5)).flush_at(2));
+    let rig = Lists::start(driver, |builder| builder.interval(secs(5)).flush_at_count(2));
     rig.insert("key", 1);
     rig.advance(secs(3));
     rig.insert("key", 2);
@@ -109,7 +109,7 @@ fn c02_a_thousand_retired_deadlines_flush_nothing(driver: Driver) {
 }
 
 fn c03_a_busy_key_does_not_delay_a_quiet_one(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.flush_at(20).flush_threads(1).partitions(1));
+    let rig = Lists::start(driver, |builder| builder.flush_at_count(20).flush_concurrency(1).partitions(1));
     rig.insert("quiet", 0);
     while rig.clock.now() < secs(5) {
         (0..30).for_each(|item| rig.insert("busy", item));
@@ -129,7 +129,8 @@ fn c03_new_data_does_not_starve_a_retry(driver: Driver) {
         &"sick" if batch.attempt() == 1 => Err("not yet".to_owned().into()),
         _ => Ok(()),
     });
-    let rig = Lists::with(driver, sink, |builder| builder.flush_at(1).flush_threads(1).max_batch_keys(1));
+    let rig =
+        Lists::with(driver, sink, |builder| builder.flush_at_count(1).flush_concurrency(1).max_batch_keys(1));
     rig.insert("sick", 0);
     rig.eventually("the first attempt has failed", || rig.buffer.stats().failures == 1);
     rig.pass_time_until("the retry", || {

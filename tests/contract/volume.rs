@@ -20,7 +20,7 @@ type Lists = Rig<&'static str, Vec<u32>>;
 type Many = Rig<u32, Vec<u32>>;
 
 fn c01_a_buffer_that_is_full_as_a_whole_flushes_all_that_is_pending(driver: Driver) {
-    let rig = Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at(100));
+    let rig = Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at_count(100));
     (0..99).for_each(|insert| rig.insert(insert % 30, insert));
     rig.advance(secs(1));
     assert_eq!(rig.sink.calls().len(), 0);
@@ -35,7 +35,7 @@ fn c01_a_buffer_that_is_full_as_a_whole_flushes_all_that_is_pending(driver: Driv
 }
 
 fn c01_what_has_left_does_not_count_towards_the_whole(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at(5));
+    let rig = Lists::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at_count(5));
     (0..3).for_each(|item| rig.insert("flushed", item));
     rig.buffer.flush("flushed");
     rig.eventually("it is flushed", || rig.buffer.stats().flushed == 3);
@@ -58,8 +58,9 @@ fn c01_what_was_asked_for_as_a_whole_does_not_count_again(driver: Driver) {
             false => Ok(()),
         }
     });
-    let rig =
-        Lists::with(driver, sink, |builder| builder.interval(secs(3_600)).flush_all_at(4).retry(steady()));
+    let rig = Lists::with(driver, sink, |builder| {
+        builder.interval(secs(3_600)).flush_all_at_count(4).retry(steady())
+    });
     (0..4).for_each(|item| rig.insert("stuck", item));
     rig.eventually("it is in flight", || rig.buffer.stats().in_flight == 4);
     (0..4).for_each(|item| rig.insert("stuck", item));
@@ -74,7 +75,7 @@ fn c01_what_was_asked_for_as_a_whole_does_not_count_again(driver: Driver) {
 
 fn c01_a_refused_insert_does_not_count_towards_the_whole(driver: Driver) {
     let rig = Lists::start(driver, |builder| {
-        builder.interval(secs(3_600)).flush_all_at(5).max_keys(2).partitions(1)
+        builder.interval(secs(3_600)).flush_all_at_count(5).max_keys(2).partitions(1)
     });
     (0..2).for_each(|item| rig.insert("a", item));
     (0..2).for_each(|item| rig.insert("b", item));
@@ -89,7 +90,8 @@ fn c01_a_refused_insert_does_not_count_towards_the_whole(driver: Driver) {
 }
 
 fn c01_no_trigger_of_the_whole_is_lost_among_threads(driver: Driver) {
-    let rig = Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at(50).partitions(4));
+    let rig =
+        Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at_count(50).partitions(4));
     for round in 1..=20 {
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -108,7 +110,8 @@ fn c13_data_that_is_put_back_does_not_count_towards_the_whole(driver: Driver) {
         _ => Ok(()),
     });
     let sink = sink.on_error(|_, letter| Verdict::Requeue(letter));
-    let rig = Lists::with(driver, sink, |builder| builder.interval(secs(5)).flush_all_at(3).partitions(1));
+    let rig =
+        Lists::with(driver, sink, |builder| builder.interval(secs(5)).flush_all_at_count(3).partitions(1));
     (0..3).for_each(|item| rig.insert("key", item));
     rig.eventually("it is put back", || rig.buffer.stats().failures == 1 && rig.buffer.stats().pending == 3);
     (3..5).for_each(|item| rig.insert("key", item));
@@ -126,7 +129,7 @@ fn c13_data_that_is_put_back_does_not_count_towards_the_whole(driver: Driver) {
 fn c20_a_buffer_at_rest_counts_on(driver: Driver) {
     use std::time::Duration;
     let rig = Many::start(driver, |builder| {
-        builder.interval(secs(3_600)).flush_all_at(3).hibernate_after(Duration::ZERO)
+        builder.interval(secs(3_600)).flush_all_at_count(3).hibernate_after(Duration::ZERO)
     });
     for round in 1..=5 {
         rig.eventually("it rests", || rig.buffer.stats().hibernating);
@@ -140,7 +143,7 @@ fn c20_a_buffer_at_rest_counts_on(driver: Driver) {
 fn c01_the_whole_is_never_late_and_at_most_a_sixteenth_early() {
     for keys in [1, 2, 50] {
         let rig = Many::start(Driver::Inline, |builder| {
-            builder.interval(secs(3_600)).flush_all_at(128).partitions(2)
+            builder.interval(secs(3_600)).flush_all_at_count(128).partitions(2)
         });
         for round in 0..5 {
             let before = rig.buffer.stats().accepted;

@@ -38,7 +38,7 @@ fn flushed(rig: &Rig<u64, Sum<u64>>) -> u64 {
 
 /// `DataBuffer` 0.1: 2 keys, 10 000 concurrent inserts each.
 fn concurrent_counts_are_exact(driver: Driver) {
-    let rig = Rig::start(driver, |builder| builder.flush_at(100));
+    let rig = Rig::start(driver, |builder| builder.flush_at_count(100));
     hammer(&rig.buffer, 2, 5_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     for key in 0..2 {
@@ -49,7 +49,7 @@ fn concurrent_counts_are_exact(driver: Driver) {
 
 /// `DataBuffer` 0.1: the counter bumped, then the data; a take in between stranded the insert.
 fn an_insert_beside_a_take_is_not_stranded_without_a_timer(driver: Driver) {
-    let rig = Rig::start(driver, |builder| builder.flush_at(2));
+    let rig = Rig::start(driver, |builder| builder.flush_at_count(2));
     hammer(&rig.buffer, 3, 2_501);
     rig.pass_time_until("every insert has its timer", || rig.buffer.stats().flushed == 10_004);
     assert_eq!(flushed(&rig), 10_004);
@@ -57,7 +57,7 @@ fn an_insert_beside_a_take_is_not_stranded_without_a_timer(driver: Driver) {
 
 /// OpenTelemetry's span processor: received + dropped = sent, under 4 threads.
 fn received_and_dropped_are_what_was_sent(driver: Driver) {
-    let rig = Rig::start(driver, |builder| builder.max_keys(16).flush_at(50));
+    let rig = Rig::start(driver, |builder| builder.max_keys(16).flush_at_count(50));
     let accepted = hammer(&rig.buffer, 64, 25_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     let stats = rig.buffer.stats();
@@ -69,7 +69,8 @@ fn received_and_dropped_are_what_was_sent(driver: Driver) {
 
 /// Java buffer-trigger: consumed + rejected = 1 000 000 under concurrent producers.
 fn consumed_and_shed_are_a_million(driver: Driver) {
-    let rig = Rig::start(driver, |builder| builder.max_keys(100).flush_at(500).overflow(Overflow::Shed));
+    let rig =
+        Rig::start(driver, |builder| builder.max_keys(100).flush_at_count(500).overflow(Overflow::Shed));
     hammer(&rig.buffer, 110, 250_000);
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     let stats = rig.buffer.stats();

@@ -23,7 +23,7 @@ each_concurrent_driver! {
 type Lists = Rig<u32, Vec<u32>>;
 
 fn a_final_partial_batch_does_not_hang_shutdown(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.max_batch_keys(4).flush_at(100));
+    let rig = Lists::start(driver, |builder| builder.max_batch_keys(4).flush_at_count(100));
     (0..9).for_each(|key| rig.insert(key, 1));
     rig.buffer.shutdown(secs(60)).expect("all is delivered");
     let sizes: Vec<_> = rig.sink.calls().iter().map(|call| call.entries.len()).collect();
@@ -115,7 +115,7 @@ fn an_insert_after_the_end_is_an_error(driver: Driver) {
 
 /// batch-aint-one: the item came when the worker had decided to leave and had not yet left.
 fn items_added_while_workers_leave_are_not_lost(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.flush_at(1).hibernate_after(secs(0)));
+    let rig = Lists::start(driver, |builder| builder.flush_at_count(1).hibernate_after(secs(0)));
     for item in 1..=300 {
         rig.insert(item, item);
         rig.eventually("it is flushed", || rig.buffer.stats().flushed == u64::from(item));

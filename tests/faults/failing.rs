@@ -191,7 +191,7 @@ fn an_equal_value_inserted_during_its_flush_is_not_lost(driver: Driver) {
 fn one_slow_entry_stalls_nobody(driver: Driver) {
     let gate = Gate::default();
     let sink = Script::keys(|_, _, _| Ok(())).behind_for(&gate, |key| *key == 0);
-    let rig = Totals::with(driver, sink, |builder| builder.flush_threads(2).max_batch_keys(1));
+    let rig = Totals::with(driver, sink, |builder| builder.flush_concurrency(2).max_batch_keys(1));
     rig.insert(0, 1);
     rig.buffer.flush(&0);
     gate.await_arrivals(1);

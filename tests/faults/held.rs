@@ -117,7 +117,7 @@ fn a_steady_trickle_is_stored_once_per_interval() {
 
 /// Flushing happened inside the next insert, which never came.
 fn a_burst_that_goes_quiet_is_stored_without_another_insert(driver: Driver) {
-    let rig = Totals::start(driver, |builder| builder.interval(secs(10)).flush_at(1_000));
+    let rig = Totals::start(driver, |builder| builder.interval(secs(10)).flush_at_count(1_000));
     (0..999).for_each(|_| rig.insert(1, 1));
     rig.advance(secs(9));
     assert_eq!(rig.sink.calls().len(), 0);

@@ -131,7 +131,7 @@ fn attempts_are_counted_key_by_key_in_a_batch_of_old_and_fresh_ones(driver: Driv
 fn keys_run_side_by_side_up_to_the_bound(driver: Driver) {
     let gate = Gate::default();
     let sink = Script::keys(|_, _, _| Ok(())).behind(&gate);
-    let rig = Totals::with(driver, sink, |builder| builder.flush_threads(3));
+    let rig = Totals::with(driver, sink, |builder| builder.flush_concurrency(3));
     (0..50).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     gate.await_arrivals(3);
@@ -143,7 +143,7 @@ fn keys_run_side_by_side_up_to_the_bound(driver: Driver) {
 fn a_hanging_key_holds_no_other_up(driver: Driver) {
     let gate = Gate::default();
     let sink = Script::keys(|_, _, _| Ok(())).behind_for(&gate, |key| *key == 0);
-    let rig = Totals::with(driver, sink, |builder| builder.flush_threads(2));
+    let rig = Totals::with(driver, sink, |builder| builder.flush_concurrency(2));
     (0..200).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     rig.eventually("all others are stored", || rig.buffer.stats().flushed == 199);
@@ -154,7 +154,7 @@ fn a_hanging_key_holds_no_other_up(driver: Driver) {
 fn waiting_for_one_key_does_not_wait_for_those_beside_it(driver: Driver) {
     let gate = Gate::default();
     let sink = Script::keys(|_, _, _| Ok(())).behind_for(&gate, |key| *key == 0);
-    let rig = Totals::with(driver, sink, |builder| builder.flush_threads(2).partitions(1));
+    let rig = Totals::with(driver, sink, |builder| builder.flush_concurrency(2).partitions(1));
     (0..20).for_each(|key| rig.insert(key, 1));
     rig.buffer.flush_all();
     gate.await_arrivals(1);

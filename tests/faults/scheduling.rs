@@ -21,7 +21,7 @@ each_driver! {
 type Lists = Rig<u32, Vec<u32>>;
 
 fn a_size_flush_cancels_the_timer_of_its_generation(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.flush_at(3).interval(secs(10)));
+    let rig = Lists::start(driver, |builder| builder.flush_at_count(3).interval(secs(10)));
     (0..3).for_each(|item| rig.insert(1, item));
     rig.eventually("the flush by size", || rig.sink.calls().len() == 1);
     rig.advance(secs(9));
@@ -50,7 +50,8 @@ fn a_stale_timer_does_not_cut_a_retry_short(driver: Driver) {
 
 /// vector: timers were polled only when the stream was idle.
 fn a_busy_key_cannot_starve_a_quiet_one(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.flush_at(20).flush_threads(1).interval(secs(3)));
+    let rig =
+        Lists::start(driver, |builder| builder.flush_at_count(20).flush_concurrency(1).interval(secs(3)));
     rig.insert(7, 7);
     rig.pass_time_until("the quiet key", || {
         (0..50).for_each(|item| rig.insert(1, item));
@@ -95,7 +96,7 @@ fn synchronised_ticks_are_spread_by_jitter(driver: Driver) {
 
 /// Ehcache, Go's bundler (issue 475): what does not fill a batch must leave too.
 fn a_partial_batch_leaves_at_its_deadline(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.max_batch_keys(10).flush_at(10));
+    let rig = Lists::start(driver, |builder| builder.max_batch_keys(10).flush_at_count(10));
     (0..13).for_each(|key| rig.insert(key, 1));
     rig.advance(secs(5));
     rig.eventually("all thirteen", || rig.sink.flushed().len() == 13);
@@ -119,7 +120,7 @@ fn no_batch_is_empty_and_none_is_too_large(driver: Driver) {
 
 /// vector: a stack instead of a queue reordered what had piled up.
 fn a_backlog_leaves_in_the_order_in_which_it_fell_due(driver: Driver) {
-    let rig = Lists::start(driver, |builder| builder.partitions(1).flush_threads(1).max_batch_keys(2));
+    let rig = Lists::start(driver, |builder| builder.partitions(1).flush_concurrency(1).max_batch_keys(2));
     for key in 0..10 {
         rig.insert(key, 1);
         rig.advance(ms(1));

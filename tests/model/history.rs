@@ -27,19 +27,19 @@ pub(crate) struct History {
 pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) jitter: Duration,
-    pub(crate) flush_at: Option<u32>,
-    /// Below `flush_at`.
-    pub(crate) interval_at: Vec<(u32, Duration)>,
+    pub(crate) flush_at_count: Option<u32>,
+    /// Below `flush_at_count`.
+    pub(crate) interval_at_count: Vec<(u32, Duration)>,
     /// How long a generation of each key may stay; a policy that has no answer panics.
     pub(crate) policy: Option<[Option<Duration>; 6]>,
     /// Only with one partition, and without verdicts that put data back: the model keeps one account for
     /// all partitions, and does not know whether data was put back before or after other data was taken.
-    pub(crate) flush_all_at: Option<u64>,
+    pub(crate) flush_all_at_count: Option<u64>,
     /// The sink writes key by key.
     pub(crate) by_key: bool,
     pub(crate) partitions: usize,
     pub(crate) max_batch_keys: usize,
-    pub(crate) flush_threads: usize,
+    pub(crate) flush_concurrency: usize,
     pub(crate) max_keys: u64,
     pub(crate) max_weight: u64,
     pub(crate) overflow: Overflow,
@@ -119,7 +119,7 @@ pub(crate) fn histories() -> impl Strategy<Value = History> {
     let patience = prop_oneof![Just(0), 1..100_u64, Just(100_000)].prop_map(ms);
     (settings(), steps, vec(ending(), 0..60), vec(spent(), 0..20), patience).prop_map(
         |(settings, steps, endings, mut verdicts, patience): (Settings, _, _, Vec<Spent>, _)| {
-            if settings.flush_all_at.is_some() {
+            if settings.flush_all_at_count.is_some() {
                 verdicts.retain(|spent| spent.fate != Fate::Requeue);
             }
             History { settings, steps, endings, verdicts, patience }
@@ -129,11 +129,11 @@ pub(crate) fn histories() -> impl Strategy<Value = History> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let schedule = (5..20_u64, 0..6_u64, 0..50_u64, 0..12_u64);
-    let flush_at = prop_oneof![2 => Just(None), 1 => (1..5_u32).prop_map(Some)];
+    let flush_at_count = prop_oneof![2 => Just(None), 1 => (1..5_u32).prop_map(Some)];
     let steps = prop_oneof![2 => Just(vec![]), 1 => Just(vec![(2, 4)]), 1 => Just(vec![(2, 4), (3, 1)])];
     let policy = option::of(array::uniform6(option::weighted(0.8, (0..25_u64).prop_map(ms))));
     let all_at = option::weighted(0.3, 1..10_u64);
-    let due = (flush_at, steps, policy, all_at);
+    let due = (flush_at_count, steps, policy, all_at);
     let shape = (1..5_usize, 1..5_usize, 1..3_usize, prop::bool::weighted(0.2));
     let max_keys = prop_oneof![1 => 1..5_u64, 2 => Just(1_000)];
     let max_weight = prop_oneof![1 => 1..6_u64, 1 => 1..40_u64, 1 => Just(100_000)];
@@ -147,19 +147,19 @@ fn settings() -> impl Strategy<Value = Settings> {
     let attempts = option::weighted(0.9, 1..5_u32);
     let rest = (max_keys, max_weight, overflow, attempts, any::<u64>());
     (schedule, due, shape, rest).prop_map(
-        |(schedule, (flush_at, steps, policy, flush_all_at), shape, rest)| Settings {
+        |(schedule, (flush_at_count, steps, policy, flush_all_at_count), shape, rest)| Settings {
             interval: ms(schedule.0),
             jitter: ms(schedule.1),
             hibernate_after: ms(schedule.2),
             delay: ms(schedule.3),
-            flush_at,
-            interval_at: below(flush_at, &steps),
+            flush_at_count,
+            interval_at_count: below(flush_at_count, &steps),
             policy,
-            flush_all_at,
+            flush_all_at_count,
             by_key: shape.3,
-            partitions: if flush_all_at.is_some() { 1 } else { shape.0 },
+            partitions: if flush_all_at_count.is_some() { 1 } else { shape.0 },
             max_batch_keys: shape.1,
-            flush_threads: shape.2,
+            flush_concurrency: shape.2,
             max_keys: rest.0,
             max_weight: rest.1,
             overflow: rest.2,
@@ -169,8 +169,8 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
-fn below(flush_at: Option<u32>, steps: &[(u32, u64)]) -> Vec<(u32, Duration)> {
-    let below = |(inserts, _): &&(u32, u64)| flush_at.is_none_or(|most| *inserts < most);
+fn below(flush_at_count: Option<u32>, steps: &[(u32, u64)]) -> Vec<(u32, Duration)> {
+    let below = |(inserts, _): &&(u32, u64)| flush_at_count.is_none_or(|most| *inserts < most);
     steps.iter().filter(below).map(|&(inserts, within)| (inserts, ms(within))).collect()
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Asked {
     pub(crate) requested: bool,
     /// The whole buffer was full.
     pub(crate) volume: bool,
-    /// It reached `flush_at`.
+    /// It reached `flush_at_count`.
     pub(crate) full: bool,
     /// An insert made it ready.
     pub(crate) ready: bool,
@@ -146,7 +146,7 @@ pub(crate) struct Model<V> {
     pub(crate) keys: BTreeMap<u8, KeyState<V>>,
     pub(crate) kept: Vec<Kept<V>>,
     pub(crate) parting: Option<Parting>,
-    /// Pending inserts that do not count towards `flush_all_at` any more.
+    /// Pending inserts that do not count towards `flush_all_at_count` any more.
     pub(crate) settled: u64,
     pub(crate) ends: BTreeMap<u64, End>,
     /// Numbers that storage which records batch ids has applied.
@@ -231,8 +231,8 @@ impl<V: Kind> Model<V> {
 
     pub(crate) fn accept(&mut self, key: u8, item: V::Item, now: Duration) {
         self.accepted += 1;
-        let (number, flush_at) = (self.accepted, self.settings.flush_at.map(u64::from));
-        let (interval_at, jitter) = (self.settings.interval_at.clone(), self.settings.jitter);
+        let (number, flush_at_count) = (self.accepted, self.settings.flush_at_count.map(u64::from));
+        let (interval_at_count, jitter) = (self.settings.interval_at_count.clone(), self.settings.jitter);
         let starts = self.keys[&key].generations.back().is_none_or(|last| !last.data.accepts(&item));
         let window = starts.then(|| self.window(key, now));
         let state = self.key(key);
@@ -242,8 +242,8 @@ impl<V: Kind> Model<V> {
                 last.data.absorb(item);
                 state.asked.ready |= !was_ready && last.data.is_ready();
                 last.numbers.push(number);
-                state.asked.full |= Some(last.count()) == flush_at;
-                let step = interval_at.iter().find(|(inserts, _)| u64::from(*inserts) == last.count());
+                state.asked.full |= Some(last.count()) == flush_at_count;
+                let step = interval_at_count.iter().find(|(inserts, _)| u64::from(*inserts) == last.count());
                 if let Some(&(_, within)) = step {
                     let latest = state.began + within + jitter;
                     state.window.0 = state.window.0.min(state.began + within);
@@ -254,7 +254,8 @@ impl<V: Kind> Model<V> {
                 // What was asked for, or held back, was what is closed now.
                 state.held &= last.is_none();
                 let data = V::start(item);
-                state.asked = Asked { ready: data.is_ready(), full: flush_at == Some(1), ..Asked::default() };
+                state.asked =
+                    Asked { ready: data.is_ready(), full: flush_at_count == Some(1), ..Asked::default() };
                 state.generations.push_back(Generation { data, numbers: vec![number] });
                 (state.window, state.began) = (window.expect("it starts one"), now);
             }
@@ -268,7 +269,7 @@ impl<V: Kind> Model<V> {
 
     /// An insert is in: if the buffer is full as a whole, all that is pending is asked for.
     fn flush_if_full(&mut self) {
-        if self.settings.flush_all_at.is_none_or(|limit| self.pending() - self.settled < limit) {
+        if self.settings.flush_all_at_count.is_none_or(|limit| self.pending() - self.settled < limit) {
             return;
         }
         self.settled = self.pending();

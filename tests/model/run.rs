@@ -69,11 +69,11 @@ pub(crate) fn run<V: Kind>(history: &History) {
 
 fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V, Seeded> {
     let mut builder = Buffer::builder().hasher(Seeded(settings.seed));
-    for &(inserts, within) in &settings.interval_at {
-        builder = builder.interval_at(inserts, within);
+    for &(inserts, within) in &settings.interval_at_count {
+        builder = builder.interval_at_count(inserts, within);
     }
-    if let Some(inserts) = settings.flush_all_at {
-        builder = builder.flush_all_at(inserts);
+    if let Some(inserts) = settings.flush_all_at_count {
+        builder = builder.flush_all_at_count(inserts);
     }
     if let Some(intervals) = settings.policy {
         builder = builder.interval_policy(move |key: &u8, _: &V, _: Duration| {
@@ -86,14 +86,14 @@ fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V, Seeded> {
         .jitter(settings.jitter)
         .partitions(settings.partitions)
         .max_batch_keys(settings.max_batch_keys)
-        .flush_threads(settings.flush_threads)
+        .flush_concurrency(settings.flush_concurrency)
         .max_keys(settings.max_keys)
         .max_weight(settings.max_weight)
         .overflow(settings.overflow)
         .hibernate_after(settings.hibernate_after)
         .retry(retry(settings))
         .seed(settings.seed)
-        .flush_at_most(settings.flush_at)
+        .flush_at_most(settings.flush_at_count)
 }
 
 fn retry(settings: &Settings) -> RetryPolicy {
@@ -103,7 +103,7 @@ fn retry(settings: &Settings) -> RetryPolicy {
     }
 }
 
-/// `flush_at` has no value that stands for never.
+/// `flush_at_count` has no value that stands for never.
 trait FlushAtMost: Sized {
     fn flush_at_most(self, inserts: Option<u32>) -> Self;
 }
@@ -111,7 +111,7 @@ trait FlushAtMost: Sized {
 impl<V, S> FlushAtMost for write_behind::Builder<u8, V, S> {
     fn flush_at_most(self, inserts: Option<u32>) -> Self {
         match inserts {
-            Some(inserts) => self.flush_at(inserts),
+            Some(inserts) => self.flush_at_count(inserts),
             None => self,
         }
     }

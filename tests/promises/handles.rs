@@ -72,7 +72,7 @@ fn a_weak_handle_is_empty_until_the_buffer_runs(driver: Driver) {
 
 fn each_flush_tells_its_reason(driver: Driver) {
     let overflow = Overflow::FlushOldest { timeout: secs(60) };
-    let rig = Lists::start(driver, |builder| builder.flush_at(3).max_keys(2).overflow(overflow));
+    let rig = Lists::start(driver, |builder| builder.flush_at_count(3).max_keys(2).overflow(overflow));
     let next = |number: usize, reason: FlushReason| {
         rig.eventually("it is settled", || rig.sink.calls().len() == number && rig.buffer.stats().keys == 0);
         assert_eq!(rig.sink.calls()[number - 1].reason, reason);
@@ -97,7 +97,7 @@ fn each_flush_tells_its_reason(driver: Driver) {
 }
 
 fn flush_at_counts_inserts_and_not_weight(driver: Driver) {
-    let rig = Rig::<&'static str, Sum<i64>>::start(driver, |builder| builder.flush_at(3));
+    let rig = Rig::<&'static str, Sum<i64>>::start(driver, |builder| builder.flush_at_count(3));
     rig.insert("key", 1_000);
     rig.insert("key", 1_000);
     assert_eq!(rig.sink.calls().len(), 0);
@@ -144,7 +144,7 @@ fn settled_below_is_monotone_and_true() {
             _ => Ok(()),
         }
     });
-    let rig = Rig::with(Driver::Inline, sink, |builder| builder.flush_at(2).max_batch_keys(4));
+    let rig = Rig::with(Driver::Inline, sink, |builder| builder.flush_at_count(2).max_batch_keys(4));
     for item in 0..500 {
         rig.insert(item % 13, item);
         rig.clock.advance(std::time::Duration::from_millis(u64::from(item % 7) * 50));

@@ -76,9 +76,9 @@ fn reads_list_every_key_once(driver: Driver) {
     (0..50).for_each(|key| rig.insert(key, key));
     let keys = rig.buffer.keys();
     assert_eq!((keys.len(), keys.into_iter().collect::<HashSet<_>>().len()), (600, 600));
-    let dump = rig.buffer.dump();
-    assert_eq!(dump.len(), 600);
-    for (key, data) in dump {
+    let snapshot = rig.buffer.snapshot();
+    assert_eq!(snapshot.len(), 600);
+    for (key, data) in snapshot {
         assert_eq!(
             (data.in_flight.is_some(), data.pending.is_empty()),
             (key < 100, (50..100).contains(&key))

@@ -72,7 +72,7 @@ fn values_are_dropped_outside_all_locks(driver: Driver) {
 }
 
 fn a_value_that_panics_when_dropped_holds_nothing_up(driver: Driver) {
-    let rig = Rig::<u32, Restless>::start(driver, |builder| builder.flush_threads(1).max_batch_keys(1));
+    let rig = Rig::<u32, Restless>::start(driver, |builder| builder.flush_concurrency(1).max_batch_keys(1));
     for key in 0..10 {
         rig.insert(key, Restless::new(&rig, key % 2 == 0));
     }

@@ -224,7 +224,7 @@ fn the_bound_is_exact() {
 fn no_room_is_lost_when_the_buffer_goes_to_rest() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let builder = heaps(&clock, &log, 128).flush_at(1).hibernate_after(Duration::ZERO);
+        let builder = heaps(&clock, &log, 128).flush_at_count(1).hibernate_after(Duration::ZERO);
         let buffer = builder.start(Scales(Sink::new(&log))).expect("valid settings");
         buffer.insert(0, 1).unwrap();
         buffer.flush_and_wait(&0, FOREVER).unwrap();

@@ -324,7 +324,7 @@ fn reenter(buffer: &Lists) {
     }
     let _ = buffer.insert(4, 1);
     let _ = buffer.insert(1, 2);
-    let _ = (buffer.peek(&1), buffer.count(&2), buffer.keys(), buffer.dump(), buffer.stats());
+    let _ = (buffer.peek(&1), buffer.count(&2), buffer.keys(), buffer.snapshot(), buffer.stats());
     buffer.flush(&4);
     buffer.flush_all();
     let wait = buffer.flush_and_wait(&1, FOREVER);
@@ -338,7 +338,7 @@ struct Busybody(Arc<OnceLock<WeakLists>>);
 impl Busybody {
     fn look(&self) {
         let buffer = self.0.get().and_then(WeakLists::upgrade);
-        buffer.iter().for_each(|buffer| drop(buffer.dump()));
+        buffer.iter().for_each(|buffer| drop(buffer.snapshot()));
     }
 }
 

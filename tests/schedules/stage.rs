@@ -308,7 +308,7 @@ pub(crate) fn settings(clock: &ManualClock) -> Builder<u8, Vec<u64>, Keyed> {
         .clock(clock)
         .seed(1)
         .partitions(2)
-        .flush_threads(1)
+        .flush_concurrency(1)
         .interval(LONG)
         .hibernate_after(2 * LONG)
         .retry(RetryPolicy::fixed(3, Duration::ZERO))

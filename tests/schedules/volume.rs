@@ -20,7 +20,7 @@ fn insert_side_by_side(buffer: &Lists, items: [(u8, u64); 3]) {
 fn the_last_of_enough_inserts_flushes_all() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at(4));
+        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at_count(4));
         insert_side_by_side(&buffer, [(1, 1), (2, 2), (3, 1)]);
         [(1, 1), (2, 2), (3, 1)].into_iter().for_each(|(key, inserts)| log.wait_for(key, inserts));
         buffer.shutdown(FOREVER).unwrap();
@@ -33,7 +33,7 @@ fn the_last_of_enough_inserts_flushes_all() {
 fn inserts_that_race_the_flush_of_all_are_counted() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at(2));
+        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at_count(2));
         insert_side_by_side(&buffer, [(1, 2), (2, 2), (3, 1)]);
         log.wait_for_total(4);
         buffer.shutdown(FOREVER).unwrap();
@@ -46,7 +46,7 @@ fn inserts_that_race_the_flush_of_all_are_counted() {
 fn what_is_removed_or_flushed_meanwhile_takes_nothing_else_off_the_count() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at(2));
+        let buffer = Sink::new(&log).start(settings(&clock).flush_all_at_count(2));
         let other = thread::spawn({
             let buffer = buffer.clone();
             move || {
@@ -72,7 +72,7 @@ fn what_is_removed_or_flushed_meanwhile_takes_nothing_else_off_the_count() {
 fn a_buffer_at_rest_counts_what_wakes_it() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let hasty = settings(&clock).flush_all_at(2).hibernate_after(std::time::Duration::ZERO);
+        let hasty = settings(&clock).flush_all_at_count(2).hibernate_after(std::time::Duration::ZERO);
         let buffer = Sink::scripted(&log, &[Ending::Unknown]).start(hasty);
         insert_side_by_side(&buffer, [(1, 1), (2, 1), (3, 0)]);
         log.wait_for_total(2);

@@ -12,7 +12,7 @@ use crate::stage::{FOREVER, LONG, Log, Sink, explore, finish, settings};
 fn a_full_generation_wakes_the_scheduler() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = Sink::new(&log).start(settings(&clock).flush_at(2));
+        let buffer = Sink::new(&log).start(settings(&clock).flush_at_count(2));
         let other = thread::spawn({
             let buffer = buffer.clone();
             move || (1..=2).for_each(|item| buffer.insert(2, item).unwrap())
@@ -52,7 +52,8 @@ fn a_deadline_is_kept_whatever_the_scheduler_was_doing_when_it_was_set() {
 fn a_buffer_at_rest_wakes_for_the_next_insert() {
     explore(|| {
         let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
-        let buffer = Sink::new(&log).start(settings(&clock).hibernate_after(Duration::ZERO).flush_at(1));
+        let buffer =
+            Sink::new(&log).start(settings(&clock).hibernate_after(Duration::ZERO).flush_at_count(1));
         let other = thread::spawn({
             let buffer = buffer.clone();
             move || buffer.insert(2, 1).unwrap()

@@ -66,7 +66,7 @@ impl Driver {
 }
 
 /// A buffer whose waiting calls are made as one would with its driver: with an async sink, by their
-/// async twins.
+/// async counterparts.
 pub(crate) struct TestBuffer<K, V> {
     buffer: Buffer<K, V>,
     clock: TestClock,

@@ -59,7 +59,7 @@ async fn gives_up<T: Send + 'static>(
 }
 
 #[tokio::test]
-async fn each_twin_ends_by_its_timeout() {
+async fn each_async_call_ends_by_its_timeout() {
     let clock = ManualClock::new();
     let buffer = start(&clock).0;
     buffer.insert("key", 1).expect("there is room");
@@ -68,7 +68,7 @@ async fn each_twin_ends_by_its_timeout() {
     let result = gives_up(&clock, async move { own.insert_async("other", 1, soon).await });
     assert_eq!(result.await.unwrap_err().kind, InsertErrorKind::TimedOut);
     let own = handle();
-    let result = gives_up(&clock, async move { own.room_async(soon).await });
+    let result = gives_up(&clock, async move { own.wait_for_room_async(soon).await });
     assert_eq!(result.await, Err(InsertErrorKind::TimedOut));
     let own = handle();
     let result = gives_up(&clock, async move { own.flush_and_wait_async("key", soon).await });

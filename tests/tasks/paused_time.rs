@@ -63,7 +63,7 @@ async fn it_goes_to_rest_and_wakes_by_an_insert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_twin_ends_by_its_timeout() {
+async fn each_async_call_ends_by_its_timeout() {
     let (sink, _) = Sink::slow(secs(25));
     let buffer: Lists = Buffer::builder().max_keys(1).start_async(sink).expect("it starts");
     buffer.insert("key", 1).expect("there is room");
@@ -74,7 +74,7 @@ async fn each_twin_ends_by_its_timeout() {
     assert!(matches!(error, FlushWaitError::TimedOut(_)), "{error}");
     let error = buffer.insert_async("other", 2, secs(3)).await.expect_err("it is full");
     assert_eq!((error.kind, error.rejected), (InsertErrorKind::TimedOut, ("other", 2)));
-    assert_eq!(buffer.room_async(secs(3)).await, Err(InsertErrorKind::TimedOut));
+    assert_eq!(buffer.wait_for_room_async(secs(3)).await, Err(InsertErrorKind::TimedOut));
     let error = buffer.shutdown_async(secs(3)).await.expect_err("it is slow");
     assert_eq!(error.into_undelivered().len(), 1);
     let took = begin.elapsed();

@@ -34,7 +34,7 @@ fn all_calls_work_on_either_flavour() {
             buffer.insert("a", 1).expect("there is room");
             buffer.insert_async("b", 2, secs(60)).await.expect("room appears");
             buffer.flush_and_wait_async("b", secs(60)).await.expect("it is flushed");
-            buffer.room_async(secs(60)).await.expect("there is room");
+            buffer.wait_for_room_async(secs(60)).await.expect("there is room");
             buffer.insert("c", 3).expect("there is room");
             buffer.flush_all_and_wait_async(secs(60)).await.expect("it is flushed");
             buffer.insert("d", 4).expect("there is room");
@@ -326,7 +326,7 @@ async fn an_async_callback_may_wait_for_another_buffer() {
             would_deadlock(own.flush_and_wait(key, secs(60)).unwrap_err());
             let full = own.insert_async("another", 1, secs(60)).await.unwrap_err();
             assert_eq!(full.kind, InsertErrorKind::Full);
-            assert_eq!(own.room_async(secs(60)).await, Err(InsertErrorKind::Full));
+            assert_eq!(own.wait_for_room_async(secs(60)).await, Err(InsertErrorKind::Full));
             self.0.insert(*key, 1)?;
             self.0.flush_and_wait_async(key, secs(60)).await?;
             Ok(())

@@ -21,7 +21,7 @@ struct Orphan {
 impl Wake for Orphan {
     fn wake(self: Arc<Self>) {
         if let Some(buffer) = self.buffer.upgrade() {
-            let _ = (buffer.is_closed(), buffer.stats(), buffer.dump(), buffer.insert("key", 1));
+            let _ = (buffer.is_closed(), buffer.stats(), buffer.snapshot(), buffer.insert("key", 1));
             buffer.flush_all();
         }
         drop(self.call.lock().unwrap().take());
@@ -56,7 +56,7 @@ fn begin_all(buffer: &Lists) -> Vec<Arc<Orphan>> {
         Orphan::begin(buffer, |buffer| async move { buffer.flush_and_wait_async("key", patience).await }),
         Orphan::begin(buffer, |buffer| async move { buffer.flush_all_and_wait_async(patience).await }),
         Orphan::begin(buffer, |buffer| async move { buffer.insert_async("other", 1, patience).await }),
-        Orphan::begin(buffer, |buffer| async move { buffer.room_async(patience).await }),
+        Orphan::begin(buffer, |buffer| async move { buffer.wait_for_room_async(patience).await }),
     ]
 }
 

@@ -56,7 +56,7 @@ fn waiters(buffer: &Counters) -> usize {
 async fn a_dropped_insert_leaves_no_waiter_and_no_item() {
     let buffer = busy().await;
     drop_half_way(buffer.insert_async(2, 5, LONG)).await;
-    drop_half_way(buffer.room_async(LONG)).await;
+    drop_half_way(buffer.wait_for_room_async(LONG)).await;
     assert_eq!(waiters(&buffer), 0);
     assert_eq!((buffer.stats().accepted, buffer.stats().keys, buffer.contains(&2)), (1, 1, false));
     buffer.insert_async(2, 5, LONG).await.expect("room appears");

@@ -33,7 +33,7 @@ impl Timing {
     }
 
     /// From this count on a generation is due at once.
-    pub(super) fn flush_at(&self) -> u32 {
+    pub(super) fn flush_at_count(&self) -> u32 {
         self.steps.last().filter(|step| step.within.is_zero()).map_or(u32::MAX, |step| step.inserts)
     }
 }
@@ -107,8 +107,8 @@ impl Deadlines {
     }
 
     /// From this count on a generation is due at once.
-    pub(super) fn flush_at(&self) -> u32 {
-        self.timing.flush_at()
+    pub(super) fn flush_at_count(&self) -> u32 {
+        self.timing.flush_at_count()
     }
 
     /// Gives memory back when there are no timers.

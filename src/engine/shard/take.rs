@@ -7,9 +7,9 @@ use crate::batch::{Entry, FlushReason};
 
 /// Whether what made a key due is meant for its pending generation too, and not only for those
 /// closed before it.
-pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at: u32) -> bool {
+pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at_count: u32) -> bool {
     match reason {
-        FlushReason::Deadline | FlushReason::Size => count >= flush_at,
+        FlushReason::Deadline | FlushReason::Size => count >= flush_at_count,
         // A later one that is closed in its turn leaves by size.
         FlushReason::Complete => true,
         FlushReason::Requested | FlushReason::Volume | FlushReason::Pressure | FlushReason::Shutdown => true,
@@ -103,7 +103,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
                 if cold.closed.contains(key)
-                    || is_asked_for(reason, found.get().count, cold.deadlines.flush_at())
+                    || is_asked_for(reason, found.get().count, cold.deadlines.flush_at_count())
                 {
                     cold.timers.park(timer, reason);
                 } else {

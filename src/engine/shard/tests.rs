@@ -48,8 +48,8 @@ impl<V: Aggregate> Table<V> {
         Table::with(Need { keys: 1_000, weight: 1_000 }, None)
     }
 
-    fn with(room: Need, flush_at: Option<u32>) -> Self {
-        let steps = flush_at.map(|inserts| Step { inserts, within: Duration::ZERO });
+    fn with(room: Need, flush_at_count: Option<u32>) -> Self {
+        let steps = flush_at_count.map(|inserts| Step { inserts, within: Duration::ZERO });
         Table::with_steps(room, steps.into_iter().collect())
     }
 

@@ -6,7 +6,7 @@ use crate::batch::Entry;
 
 /// The scheduler's own state.
 #[derive(Debug)]
-pub(crate) struct Pulse<K, V> {
+pub(crate) struct SchedulerState<K, V> {
     /// The partition that the next survey starts with: where the last one stopped.
     pub(super) surveyed: usize,
     /// The partition that the next batch starts with.
@@ -18,8 +18,8 @@ pub(crate) struct Pulse<K, V> {
     pub(super) random: SmallRng,
 }
 
-impl<K, V> Pulse<K, V> {
+impl<K, V> SchedulerState<K, V> {
     pub(crate) fn new(random: SmallRng) -> Self {
-        Pulse { surveyed: 0, cursor: 0, idle_since: None, taken: Vec::new(), random }
+        SchedulerState { surveyed: 0, cursor: 0, idle_since: None, taken: Vec::new(), random }
     }
 }

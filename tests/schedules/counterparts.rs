@@ -1,4 +1,4 @@
-//! The async twins of the calls that wait: polled by tasks, against what threads do meanwhile.
+//! The async counterparts of the calls that wait: polled by tasks, against what threads do meanwhile.
 
 use std::future::Future;
 use std::pin::pin;
@@ -125,7 +125,7 @@ fn who_awaits_room_hears_when_it_appears() {
         buffer.flush(&1);
         while let Err(refused) = buffer.insert(3, 1) {
             assert_eq!(refused.kind, InsertErrorKind::Full);
-            block_on(buffer.room_async(LONG)).unwrap();
+            block_on(buffer.wait_for_room_async(LONG)).unwrap();
         }
         buffer.flush(&3);
         inserting.join().unwrap();
@@ -193,7 +193,7 @@ fn gives_up_in_time(call: fn(&Lists, Duration) -> bool) {
 }
 
 #[test]
-fn each_twin_gives_up_when_its_time_is_over() {
+fn each_async_call_gives_up_when_its_time_is_over() {
     gives_up_in_time(|buffer, soon| {
         let result = block_on(buffer.insert_async(2, 1, soon));
         result.is_err_and(|refused| refused.kind == InsertErrorKind::TimedOut && refused.rejected == (2, 1))
@@ -201,7 +201,7 @@ fn each_twin_gives_up_when_its_time_is_over() {
     gives_up_in_time(|buffer, soon| {
         // It may look before the buffer knows that it is full.
         let _ = buffer.insert(2, 1);
-        block_on(buffer.room_async(soon)) == Err(InsertErrorKind::TimedOut)
+        block_on(buffer.wait_for_room_async(soon)) == Err(InsertErrorKind::TimedOut)
     });
     gives_up_in_time(|buffer, soon| {
         let result = block_on(buffer.flush_and_wait_async(&1, soon));
@@ -226,7 +226,7 @@ fn an_insert_that_is_dropped_leaves_the_room_to_others() {
         let dropping = thread::spawn({
             let buffer = buffer.clone();
             move || {
-                let _ = drop_half_way(buffer.room_async(LONG));
+                let _ = drop_half_way(buffer.wait_for_room_async(LONG));
                 let inserted = drop_half_way(buffer.insert_async(2, 1, LONG)).map(Result::unwrap);
                 buffer.flush(&2);
                 inserted.is_some()
