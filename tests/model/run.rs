@@ -316,10 +316,13 @@ enum Place {
     GivenUp(u32),
 }
 
+/// Batch, key, generation, how far it had got, and whether it may be applied.
+type Taken<V> = (Option<BatchId>, u8, Generation<V>, Place, bool);
+
 impl<V: Kind> Model<V> {
     /// Empties the model, per key from old to new. The ids of parts are not known.
     fn take_all(&mut self) -> BTreeMap<u8, Vec<Left<V>>> {
-        let mut all: Vec<(Option<BatchId>, u8, Generation<V>, Place, bool)> = Vec::new();
+        let mut all: Vec<Taken<V>> = Vec::new();
         for Kept { id, attempts, frozen, lines, .. } in std::mem::take(&mut self.kept) {
             let line =
                 |line: KeptLine<V>| (Some(id), line.key, line.generation, Place::GivenUp(attempts), frozen);
