@@ -8,7 +8,7 @@
 //! caches see all of them. Criterion measures one after the other, which is what one wants for following
 //! a change; for ratios between peers on a machine that does not keep its speed see the suite.
 
-#[path = "suite/turns.rs"]
+#[path = "support/turns.rs"]
 #[allow(dead_code, reason = "the suite needs more of it")]
 mod turns;
 

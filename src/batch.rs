@@ -60,9 +60,18 @@ pub struct Entry<K, V> {
     pub(crate) index: u32,
     /// While it is kept as undelivered: whether it counts as a key by itself, and not newer data of its key.
     pub(crate) counts_as_key: bool,
+    /// By how many milliseconds its deadline was passed when it was taken.
+    pub(crate) late: u32,
 }
 
 impl<K, V> Entry<K, V> {
+    /// An entry that comes from no table.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of(key: K, data: V, count: u64, reason: FlushReason, index: u32) -> Self {
+        let (weight, hash, partition, counts_as_key, late) = (1, 0, 0, true, 0);
+        Entry { key, data, count, weight, reason, hash, partition, index, counts_as_key, late }
+    }
+
     /// The key.
     pub fn key(&self) -> &K {
         &self.key
@@ -117,11 +126,13 @@ pub struct FlushBatch<K, V> {
 
 impl<K, V> FlushBatch<K, V> {
     /// The batch's id.
+    #[must_use]
     pub fn id(&self) -> BatchId {
         self.content.id
     }
 
     /// Which attempt this is, from 1.
+    #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -132,6 +143,7 @@ impl<K, V> FlushBatch<K, V> {
     }
 
     /// The entries, in the order in which they fell due.
+    #[must_use]
     pub fn entries(&self) -> &[Entry<K, V>] {
         &self.content.entries
     }
@@ -140,6 +152,7 @@ impl<K, V> FlushBatch<K, V> {
     ///
     /// Write multi-row statements in this order: two transactions that lock the same rows in
     /// different orders deadlock (Postgres error 40P01). O(n log n).
+    #[must_use]
     pub fn sorted(&self) -> Vec<&Entry<K, V>>
     where
         K: Ord,
@@ -150,22 +163,26 @@ impl<K, V> FlushBatch<K, V> {
     }
 
     /// How many keys.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.entries().len()
     }
 
     /// Whether there is no entry; a sink never sees such a batch.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
     }
 
     /// How many inserts all entries absorbed together.
+    #[must_use]
     pub fn inserts(&self) -> u64 {
         self.content.inserts()
     }
 
     /// Every batch of this instance whose sequence is below this number is settled and will not be
     /// sent again: a record of applied batch ids can forget it.
+    #[must_use]
     pub fn settled_below(&self) -> u64 {
         self.settled_below
     }
@@ -198,26 +215,31 @@ impl FlushContext {
     }
 
     /// Identifies this content: the same on every attempt, never used again.
+    #[must_use]
     pub fn id(&self) -> BatchId {
         self.id
     }
 
     /// Which attempt this is, from 1.
+    #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// Why the key is flushed now.
+    #[must_use]
     pub fn reason(&self) -> FlushReason {
         self.reason
     }
 
     /// How many inserts the data absorbed.
+    #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
     /// As [`FlushBatch::settled_below`].
+    #[must_use]
     pub fn settled_below(&self) -> u64 {
         self.settled_below
     }

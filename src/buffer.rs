@@ -70,6 +70,7 @@ pub struct WeakBuffer<K, V, S = RandomState> {
 
 impl<K, V, S> WeakBuffer<K, V, S> {
     /// The buffer, unless its last handle has been dropped or it is not yet started.
+    #[must_use]
     pub fn upgrade(&self) -> Option<Buffer<K, V, S>> {
         self.handle.upgrade().map(|handle| Buffer { handle })
     }
@@ -95,7 +96,7 @@ impl<K, V, S> Clone for Buffer<K, V, S> {
 
 impl<K, V, S> fmt::Debug for Buffer<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.handle.core.config.name;
+        let name = &self.handle.core.settings.name;
         f.debug_struct("Buffer").field("name", name).finish_non_exhaustive()
     }
 }
@@ -154,7 +155,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
             Err(barred) => Err((barred.into(), Owned(key), item)),
         };
         inserted.map_err(|(kind, Owned(key), item)| {
-            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            core.note_refused(kind, 1);
             InsertError::new(kind, (key, item))
         })
     }
@@ -176,7 +177,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
             Err(barred) => Err((barred.into(), key, item)),
         };
         inserted.map_err(|(kind, _, item)| {
-            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            core.note_refused(kind, 1);
             InsertError::new(kind, item)
         })
     }
@@ -230,11 +231,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// All keys that hold data, in no particular order. Each partition is read in steps: keys that
     /// come and go meanwhile may be missed or be there twice. O(keys).
+    #[must_use]
     pub fn keys(&self) -> Vec<K> {
         self.callable().keys()
     }
 
     /// All keys with a copy of their data; each key's is of one instant. O(keys).
+    #[must_use]
     pub fn snapshot(&self) -> Vec<(K, Peek<V>)>
     where
         V: Clone,
@@ -310,11 +313,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// A snapshot of the counters. O(partitions).
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.callable().stats()
     }
 
     /// Whether inserts are refused because the buffer has been shut down.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core().life.phase() > Phase::Open
     }
@@ -402,6 +407,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// A handle that does not keep the buffer running.
+    #[must_use]
     pub fn downgrade(&self) -> WeakBuffer<K, V, S> {
         WeakBuffer { handle: Arc::downgrade(&self.handle) }
     }
@@ -428,7 +434,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ShutdownGuard<K, V, S> {
 
 fn last_dropped<K: Key, V: Aggregate, S: BuildHasher>(core: &Core<K, V, S>) {
     core.orphaned.store(true, Ordering::Relaxed);
-    close(core, core.deadline(core.config.drop_timeout));
+    close(core, core.deadline(core.settings.drop_timeout));
 }
 
 /// Shuts down without anybody to hand anything back to.

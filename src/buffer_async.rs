@@ -10,7 +10,6 @@ use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::buffer::Buffer;
 use crate::driver::context::{self, NoWait};
-use crate::driver::sync::Ordering;
 use crate::driver::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertErrorKind, ShutdownError};
@@ -59,7 +58,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
             };
         }
         result.map_err(|(kind, Owned(key), item)| {
-            core.counters.rejected.fetch_add(1, Ordering::Relaxed);
+            core.note_refused(kind, 1);
             InsertError::new(kind, (key, item))
         })
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::aggregate::Aggregate;
 use crate::buffer::{Buffer, WeakBuffer};
-use crate::config::{Config, Overflow};
 use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};
@@ -28,6 +27,7 @@ use crate::into_sink::IntoAsyncSink;
 use crate::into_sink::{Erased, IntoSink};
 use crate::key::Key;
 use crate::observer::Observer;
+use crate::settings::{CountStep, Overflow, Settings};
 
 /// The default hasher: foldhash, seeded at random for each buffer.
 ///
@@ -94,7 +94,7 @@ impl Hasher for DefaultHasher {
 /// ```
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder<K, V, S = RandomState> {
-    config: Config,
+    settings: Settings,
     hasher: S,
     clock: Clock,
     observers: Vec<Arc<dyn Observer>>,
@@ -106,7 +106,7 @@ pub struct Builder<K, V, S = RandomState> {
 
 impl<K, V, S> fmt::Debug for Builder<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Builder").field("config", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -120,7 +120,7 @@ impl<K, V> Builder<K, V> {
     /// All settings at their defaults.
     pub fn new() -> Self {
         Builder {
-            config: Config::default(),
+            settings: Settings::default(),
             hasher: RandomState::default(),
             clock: Clock::system(),
             observers: Vec::new(),
@@ -133,10 +133,17 @@ impl<K, V> Builder<K, V> {
 }
 
 impl<K, V, S> Builder<K, V, S> {
+    /// Takes all plain settings at once, as read from a file, in place of those given so far. What is not
+    /// plain data (hasher, observers, interval policy, clock) stays.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// The longest time that data stays before it is flushed, counted from the first insert of its
     /// generation. Default: 5 s. Resolution: 1 ms, rounded up. From more than zero to 12 days.
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.config.interval = interval;
+        self.settings.schedule.interval = interval;
         self
     }
 
@@ -144,7 +151,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// that keys that began together do not flush together. Default: zero. Interval and jitter
     /// together at most 12 days.
     pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.config.jitter = jitter;
+        self.settings.schedule.jitter = jitter;
         self
     }
 
@@ -184,14 +191,14 @@ impl<K, V, S> Builder<K, V, S> {
     /// rounded up. Cost: 8 bytes a key, and a look at the list for each insert from the first count
     /// on.
     pub fn interval_at_count(mut self, inserts: u32, within: Duration) -> Self {
-        self.config.interval_at_count.push((inserts, within));
+        self.settings.schedule.interval_at_count.push(CountStep { inserts, interval: within });
         self
     }
 
     /// Flushes a key when it has absorbed this many inserts, without waiting for its deadline.
     /// Default: never. At least 1.
     pub fn flush_at_count(mut self, inserts: u32) -> Self {
-        self.config.flush_at_count = Some(inserts);
+        self.settings.schedule.flush_at_count = Some(inserts);
         self
     }
 
@@ -208,7 +215,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// Cost: an atomic for each chunk, and for the insert that gets there a
     /// [`flush_all`](crate::Buffer::flush_all).
     pub fn flush_all_at_count(mut self, inserts: u64) -> Self {
-        self.config.flush_all_at_count = Some(inserts);
+        self.settings.schedule.flush_all_at_count = Some(inserts);
         self
     }
 
@@ -219,13 +226,13 @@ impl<K, V, S> Builder<K, V, S> {
     /// default [`max_keys`](Self::max_keys) of a million; 64 would just have doubled and be half
     /// empty.
     pub fn partitions(mut self, partitions: usize) -> Self {
-        self.config.partitions = partitions;
+        self.settings.partitions = partitions;
         self
     }
 
     /// How many keys a batch holds at most, for sinks that write batches. Default: 1 000. At least 1.
     pub fn max_batch_keys(mut self, keys: usize) -> Self {
-        self.config.max_batch_keys = keys;
+        self.settings.flushing.max_batch_keys = keys;
         self
     }
 
@@ -233,7 +240,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// there is work; with an async sink, each in a task. Default: 4. From 1 to 1 024. Up to as many
     /// batches again wait ready-made, and 16 times as many keys for a sink that writes key by key.
     pub fn flush_concurrency(mut self, threads: usize) -> Self {
-        self.config.flush_concurrency = threads;
+        self.settings.flushing.concurrency = threads;
         self
     }
 
@@ -242,40 +249,40 @@ impl<K, V, S> Builder<K, V, S> {
     /// its keys stay in flight, and its result counts when it comes. An async callback is cancelled,
     /// which counts as a failure of unknown outcome. Default: 30 s. More than zero.
     pub fn flush_timeout(mut self, timeout: Duration) -> Self {
-        self.config.flush_timeout = timeout;
+        self.settings.flushing.timeout = timeout;
         self
     }
 
     /// How failed flushes are tried again. Default: without end, 1 s apart at first and 30 s in the end.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.config.retry = retry;
+        self.settings.retry = retry;
         self
     }
 
     /// How many different keys may hold data, in flight and retrying included. Default: 1 000 000.
     /// At least 1.
     pub fn max_keys(mut self, keys: u64) -> Self {
-        self.config.max_keys = keys;
+        self.settings.bounds.max_keys = keys;
         self
     }
 
     /// How much all data may weigh together ([`Aggregate::weight`]), in flight and retrying
     /// included. Default: 10 000 000: as many list items, or sums. At least 1.
     pub fn max_weight(mut self, weight: u64) -> Self {
-        self.config.max_weight = weight;
+        self.settings.bounds.max_weight = weight;
         self
     }
 
     /// What an insert does when the buffer is full. Default: [`Overflow::Reject`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.config.overflow = overflow;
+        self.settings.bounds.overflow = overflow;
         self
     }
 
     /// After this time without any data the buffer goes to rest: its workers exit, its tables are
     /// given back, and nothing wakes up until the next insert. Default: 10 s. At most 12 days.
     pub fn hibernate_after(mut self, idle: Duration) -> Self {
-        self.config.hibernate_after = idle;
+        self.settings.schedule.hibernate_after = idle;
         self
     }
 
@@ -283,13 +290,13 @@ impl<K, V, S> Builder<K, V, S> {
     /// wait itself ([`Buffer`]), how long the buffer goes on for it. Default: 5 s. Zero delivers nothing
     /// more.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
-        self.config.drop_timeout = timeout;
+        self.settings.drop_timeout = timeout;
         self
     }
 
     /// The buffer's name in observer events and thread names. Default: `write-behind`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.config.name = name.into();
+        self.settings.name = name.into();
         self
     }
 
@@ -303,7 +310,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// high one chooses the partition, the low one the place in it.
     pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
         Builder {
-            config: self.config,
+            settings: self.settings,
             hasher,
             clock: self.clock,
             observers: self.observers,
@@ -317,7 +324,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// Seeds all randomness (jitter and backoff jitter, not the hasher) for tests that must run the
     /// same way every time. Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.seed = Some(seed);
+        self.settings.seed = Some(seed);
         self
     }
 
@@ -464,13 +471,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Erased<K, V>,
         adapt: impl FnOnce(&mut Core<K, V, S>),
     ) -> Result<Buffer<K, V, S>, BuildError> {
-        let Builder { config, hasher, clock, observers, interval_policy, .. } = self;
-        config.validate()?;
+        let Builder { settings, hasher, clock, observers, interval_policy, .. } = self;
+        settings.validate()?;
         // The standard library's hasher is seeded by the system.
         let instance = std::hash::RandomState::new().hash_one("instance");
         Ok(Buffer::cyclic(|weak| {
             let callbacks = Callbacks::new(instance, make_sink(weak).0, observers, interval_policy);
-            let mut core = Core::new(config, clock, hasher, callbacks, instance);
+            let mut core = Core::new(settings, clock, hasher, callbacks, instance);
             adapt(&mut core);
             core
         }))

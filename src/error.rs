@@ -148,6 +148,7 @@ pub enum ShutdownError<K, V> {
 
 impl<K, V> ShutdownError<K, V> {
     /// What was not delivered.
+    #[must_use]
     pub fn into_undelivered(self) -> Leftovers<K, V> {
         match self {
             ShutdownError::Undelivered(leftovers) => leftovers,

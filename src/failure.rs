@@ -233,6 +233,7 @@ impl FailureCause {
     /// # let cause = FailureCause::Panicked("".into());
     /// # assert!(!is_full_disk(&cause));
     /// ```
+    #[must_use]
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         match self {
             FailureCause::Error(error) => Some(error.as_ref()),

@@ -8,6 +8,7 @@
 //!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations)]
 
 mod aggregate;
@@ -18,7 +19,10 @@ mod buffer;
 #[cfg(feature = "tokio")]
 mod buffer_async;
 mod builder;
-mod config;
+#[cfg(feature = "test-util")]
+mod by_hand;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod data_buffer;
 mod dead_letter;
 mod driver;
@@ -31,6 +35,7 @@ mod into_sink;
 mod key;
 mod observer;
 mod peek;
+mod settings;
 mod stats;
 mod summing;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -43,7 +48,8 @@ pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
 pub use batch::{BatchId, Entry, FlushBatch, FlushContext, FlushReason};
 pub use buffer::{Buffer, ShutdownGuard, WeakBuffer};
 pub use builder::{Builder, DefaultHasher, RandomState};
-pub use config::Overflow;
+#[cfg(feature = "test-util")]
+pub use by_hand::{BatchBuilder, LetterBuilder};
 pub use data_buffer::{BatchDataBuffer, DataBuffer};
 pub use dead_letter::{DeadLetter, Retirement, Verdict};
 #[cfg(feature = "test-util")]
@@ -59,6 +65,7 @@ pub use into_sink::{IntoSink, OfBatches, OfClosure, OfKeys};
 pub use key::{Key, Parts, ToKey};
 pub use observer::{FlushEvent, Observer};
 pub use peek::{KeyCount, Peek};
+pub use settings::{Bounds, CountStep, Flushing, Overflow, Schedule, Settings};
 pub use stats::Stats;
 pub use summing::SummingBuffer;
 #[cfg(feature = "metrics")]

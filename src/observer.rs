@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{BatchId, FlushReason};
+use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
+use crate::stats::Stats;
 
 /// One attempt to flush one batch.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +24,15 @@ pub struct FlushEvent<'a> {
     pub keys: usize,
     /// How many inserts.
     pub inserts: u64,
+    /// How long after its deadline the latest of its keys was taken, to the millisecond: zero for those
+    /// that were asked for earlier.
+    pub late: Duration,
 }
 
 /// Watches a buffer. Every method does nothing by default; implement those that you need.
 ///
 /// Methods run on the thread where the thing happened (a worker, the scheduler, or the inserting
-/// thread for [`shed`](Self::shed)), outside all locks. They should return quickly. A panic is
+/// thread for [`shed`](Self::shed) and [`refused`](Self::refused)), outside all locks. They should return quickly. A panic is
 /// contained and counted in [`Stats::panics`](crate::Stats::panics).
 pub trait Observer: Send + Sync + 'static {
     /// A callback is about to be called.
@@ -66,6 +71,23 @@ pub trait Observer: Send + Sync + 'static {
     /// An item was turned away because memory is full.
     fn shed(&self, buffer: &str) {
         let _ = buffer;
+    }
+
+    /// So many inserts were refused with an error; `kind` is that of the first.
+    fn refused(&self, buffer: &str, inserts: u64, kind: InsertErrorKind) {
+        let _ = (buffer, inserts, kind);
+    }
+
+    /// How often this wants to be told the buffer's [statistics](Self::measured) while the buffer is awake,
+    /// which costs a wake-up and O(partitions) each time. Asked once, at the start. Default: never.
+    fn measure_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The buffer's statistics, as often as [`measure_every`](Self::measure_every) says and when it goes to
+    /// rest or comes to its end. Told by the scheduler.
+    fn measured(&self, buffer: &str, stats: &Stats) {
+        let _ = (buffer, stats);
     }
 
     /// Data stays undelivered: `handle_error` kept it or panicked on it, or the last handle was dropped
@@ -112,6 +134,18 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 
     fn shed(&self, buffer: &str) {
         O::shed(self, buffer);
+    }
+
+    fn refused(&self, buffer: &str, inserts: u64, kind: InsertErrorKind) {
+        O::refused(self, buffer, inserts, kind);
+    }
+
+    fn measure_every(&self) -> Option<Duration> {
+        O::measure_every(self)
+    }
+
+    fn measured(&self, buffer: &str, stats: &Stats) {
+        O::measured(self, buffer, stats);
     }
 
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {

@@ -14,6 +14,7 @@ pub struct KeyCount {
 
 impl KeyCount {
     /// Both together.
+    #[must_use]
     pub fn total(self) -> u64 {
         self.pending + self.in_flight
     }

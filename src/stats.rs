@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// A snapshot of a buffer's counters, in inserts unless a field says otherwise.
 ///
 /// Each partition is read under its lock, so at every instant
@@ -36,6 +38,13 @@ pub struct Stats {
     pub keys: u64,
     /// What their data weighs, in flight included.
     pub weight: u64,
+    /// The bound on `keys`: [`Builder::max_keys`](crate::Builder::max_keys).
+    pub max_keys: u64,
+    /// The bound on `weight`: [`Builder::max_weight`](crate::Builder::max_weight).
+    pub max_weight: u64,
+    /// How old the oldest pending data is, zero if there is none: by its deadline, so to within the jitter,
+    /// and to the accuracy of the timing wheel; less than this where an interval policy is set.
+    pub oldest_pending: Duration,
     /// Batches handed to the sink, attempts counted one by one.
     pub flushes: u64,
     /// Attempts that failed, wholly or for some keys.
@@ -57,6 +66,7 @@ pub struct Stats {
 impl Stats {
     /// `accepted` less everything that became of it: always 0. The law of conservation, as a number
     /// to watch.
+    #[must_use]
     pub fn balance(&self) -> i128 {
         let spent = [self.flushed, self.gave_up, self.removed, self.returned, self.pending, self.in_flight];
         i128::from(self.accepted) - spent.iter().map(|&inserts| i128::from(inserts)).sum::<i128>()

@@ -13,6 +13,9 @@ mod kinds;
 mod many;
 #[path = "promises/observers.rs"]
 mod observers;
+#[cfg(feature = "serde")]
+#[path = "promises/settings.rs"]
+mod settings;
 #[path = "promises/sinks.rs"]
 mod sinks;
 #[path = "promises/values.rs"]

@@ -8,13 +8,31 @@ use super::Aggregate;
 ///
 /// `Count<I>` counts items of type `I`, so that it can stand in a tuple beside aggregates that look
 /// at them; on its own, `Count` is fed `()`. It saturates at `u64::MAX`.
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "u64", into = "u64")
+)]
 pub struct Count<I = ()> {
     items: u64,
     item: PhantomData<fn(I)>,
 }
 
+impl<I> From<u64> for Count<I> {
+    fn from(items: u64) -> Self {
+        Count { items, item: PhantomData }
+    }
+}
+
+impl<I> From<Count<I>> for u64 {
+    fn from(count: Count<I>) -> u64 {
+        count.items
+    }
+}
+
 impl<I> Count<I> {
     /// How many items were counted.
+    #[must_use]
     pub fn value(&self) -> u64 {
         self.items
     }
@@ -61,6 +79,7 @@ impl<I: Send + 'static> Aggregate for Count<I> {
 /// Keeps the smallest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
 /// NaN) never replaces one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Min<T>(pub T);
 
 impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
@@ -86,6 +105,7 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
 /// Keeps the largest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
 /// NaN) never replaces one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Max<T>(pub T);
 
 impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
@@ -110,6 +130,7 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
 
 /// Keeps the item inserted last: latest value wins. Weighs 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Last<T>(pub T);
 
 impl<T: Send + Sync + 'static> Aggregate for Last<T> {

@@ -23,6 +23,7 @@ pub trait Increment: Addend {
 /// An addition that would overflow is never done: the generation is closed early with the total it
 /// has, flushed, and the item starts the next one. What reaches the sink adds up exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sum<T>(pub T);
 
 impl<T: Addend> Aggregate for Sum<T> {

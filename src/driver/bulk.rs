@@ -6,7 +6,6 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::core::{Core, ShardGuard, Spot};
-use super::sync::Ordering;
 use crate::aggregate::Aggregate;
 use crate::engine::shard::{Inserted, Owned, Probe, Unabsorbed};
 use crate::error::{InsertErrorKind, InsertManyError};
@@ -116,7 +115,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         items: impl Iterator<Item = (K, V::Item)>,
     ) -> Result<(), InsertManyError<K, V::Item>> {
         if let Err(barred) = self.may_insert() {
-            let (kind, rejected) = (barred.into(), items.collect());
+            let (kind, rejected): (_, Vec<_>) = (barred.into(), items.collect());
+            self.note_refused(kind, rejected.len() as u64);
             return Err(InsertManyError { kind, accepted: 0, rejected });
         }
         let mut items = items.fuse();
@@ -149,7 +149,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             match self.insert(self.spot(&key), Owned(key), item) {
                 Ok(()) => summary.accepted += 1,
                 Err((kind, Owned(key), item)) => {
-                    self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+                    self.note_refused(kind, 1);
                     summary.reject((kind, key, item));
                 }
             }
@@ -180,7 +180,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             result = result.and(Err(panic));
         }
         summary.accepted += chunk.slots.len() - refusals.len();
-        self.counters.rejected.fetch_add(refusals.len() as u64, Ordering::Relaxed);
+        if let Some((_, (kind, ..))) = refusals.first() {
+            self.note_refused(*kind, refusals.len() as u64);
+        }
         refusals.sort_unstable_by_key(|(index, _)| *index);
         refusals.into_iter().for_each(|(_, refused)| summary.reject(refused));
         result

@@ -166,11 +166,13 @@ mod manual {
 
     impl ManualClock {
         /// A clock that shows zero.
+        #[must_use]
         pub fn new() -> Self {
             ManualClock::default()
         }
 
         /// The time passed since zero.
+        #[must_use]
         pub fn now(&self) -> Duration {
             *self.shared.now.lock()
         }

@@ -37,7 +37,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let now = self.clock.now();
         let (job, fresh, active) = {
             let mut flights = self.flights.lock();
-            (flights.start_next(now, self.config.flush_timeout), flights.fresh(), flights.active())
+            (flights.start_next(now, self.settings.flushing.timeout), flights.fresh(), flights.active())
         };
         // The scheduler fetches more before there is none left, and looks when all is done.
         if self.is_time_to_fetch(fresh) || active == 0 {
@@ -45,7 +45,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         let job = job?;
         // The scheduler watches the flush timeout.
-        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.config.flush_timeout)));
+        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.settings.flushing.timeout)));
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         Some(job)
     }
@@ -109,12 +109,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     fn event(&self, batch: &FlushBatch<K, V>) -> FlushEvent<'_> {
         FlushEvent {
-            buffer: &self.config.name,
+            buffer: &self.settings.name,
             batch: batch.id(),
             attempt: batch.attempt(),
             reason: batch.reason(),
             keys: batch.len(),
             inserts: batch.inserts(),
+            late: latest(batch.entries()),
         }
     }
 
@@ -169,7 +170,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn next(&self, attempt: &Attempt<'_>, failure: &Failure, keys: usize, frozen: bool) -> Next {
         let draining = self.life.phase() > Phase::Open;
         let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining };
-        self.config.retry.next(failure, failed, self.chance())
+        self.settings.retry.next(failure, failed, self.chance())
     }
 
     /// The whole batch failed: the same again, halves, or the end.
@@ -284,12 +285,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         let id = self.batch_id(sequence);
         let inserts = entries.iter().map(Entry::count).sum();
-        let (keys, reason) = (entries.len(), entries[0].reason);
+        let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
         let content = Arc::new(Content { id, entries });
         let mut flights = self.flights.lock();
         flights.be_part(sequence, content, past);
         go_on(&mut flights, sequence);
-        FlushEvent { batch: id, keys, inserts, reason, ..attempt.event }
+        FlushEvent { batch: id, keys, inserts, reason, late, ..attempt.event }
     }
 
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet
@@ -304,6 +305,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         self.callbacks.observe(|observer| observer.flush_retried(event, wait));
     }
+}
+
+/// How late the latest of them was taken.
+fn latest<K, V>(entries: &[Entry<K, V>]) -> Duration {
+    let late = entries.iter().map(|entry| entry.late).max().unwrap_or(0);
+    Duration::from_millis(late.into())
 }
 
 /// An attempt while the callback is at work.

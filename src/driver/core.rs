@@ -22,7 +22,6 @@ use super::volume::Volume;
 use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushReason};
-use crate::config::{Config, Overflow};
 use crate::engine::flights::Flights;
 use crate::engine::shard::{
     Host, Inserted, Need, Probe, Refusal, Refused, Settlement, Shard, Taken, Unabsorbed, kept,
@@ -31,6 +30,7 @@ use crate::engine::tick;
 use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
 use crate::key::Key;
+use crate::settings::{Overflow, Settings};
 use crate::undelivered::Leftovers;
 
 /// How long to wait before trying again what the system refused.
@@ -54,7 +54,7 @@ type Padded<K, V> = CachePadded<Mutex<Partition<K, V>>>;
 /// `recalling`, then one partition or `flights`; a waiter's own lock last. No two partitions at
 /// once, and no user code under any of them but the key's and the aggregate's own methods.
 pub(crate) struct Core<K, V, S> {
-    pub(crate) config: Config,
+    pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
     /// Made by the process that runs this.
@@ -148,24 +148,24 @@ pub(crate) struct Spot {
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn new(
-        config: Config,
+        settings: Settings,
         clock: Clock,
         hasher: S,
         callbacks: Callbacks<K, V>,
         instance: u64,
     ) -> Self {
-        let timing = config.timing();
-        let seed = config.seed.unwrap_or(instance);
-        let shards = (0..config.partitions).map(|partition| {
+        let timing = settings.timing();
+        let seed = settings.seed.unwrap_or(instance);
+        let shards = (0..settings.partitions).map(|partition| {
             let random = SmallRng::seed_from_u64(seed.wrapping_add(partition as u64));
             let mut shard = Shard::new(partition as u32, timing.clone(), random);
-            shard.admit(if config.flush_all_at_count.is_some() { 0 } else { u64::MAX });
+            shard.admit(if settings.schedule.flush_all_at_count.is_some() { 0 } else { u64::MAX });
             CachePadded::new(Mutex::new(shard))
         });
         Core {
             shards: shards.collect(),
-            volume: config.flush_all_at_count.map(|limit| Volume::new(limit, config.partitions)),
-            pool: Pool::new(config.max_keys, config.max_weight, config.partitions),
+            volume: settings.schedule.flush_all_at_count.map(|limit| Volume::new(limit, settings.partitions)),
+            pool: Pool::new(settings.bounds.max_keys, settings.bounds.max_weight, settings.partitions),
             flights: Mutex::new(Flights::new()),
             scheduler: Mutex::new(SchedulerState::new(SmallRng::seed_from_u64(!seed))),
             assembly: Mutex::new(()),
@@ -179,7 +179,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             orphaned: AtomicBool::new(false),
             hibernating: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
-            config,
+            settings,
             clock,
             instance,
             fork_guard: ForkGuard::default(),
@@ -243,7 +243,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// For calls that have no error to return.
     pub(crate) fn must_call(&self) {
-        let name = &self.config.name;
+        let name = &self.settings.name;
         match self.may_call() {
             Ok(()) => {}
             Err(Barred::Forked) => panic!(
@@ -404,6 +404,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         Ok(true)
     }
 
+    /// So many inserts are refused; no lock is held.
+    #[cold]
+    pub(crate) fn note_refused(&self, kind: InsertErrorKind, inserts: u64) {
+        self.counters.rejected.fetch_add(inserts, Ordering::Relaxed);
+        // In a forked process nobody's observers are to be called, and under a lock nobody's code.
+        if self.may_call().is_ok() {
+            self.callbacks.observe(|observer| observer.refused(&self.settings.name, inserts, kind));
+        }
+    }
+
     /// Draws room for so many keys, or more.
     pub(super) fn draw_keys(&self, keys: u64) -> Option<u64> {
         let need = Need { keys, weight: 0 };
@@ -481,10 +491,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         probe: P,
         item: V::Item,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
-        match self.config.overflow {
+        match self.settings.bounds.overflow {
             Overflow::Shed => {
                 self.counters.shed.fetch_add(1, Ordering::Relaxed);
-                self.callbacks.observe(|observer| observer.shed(&self.config.name));
+                self.callbacks.observe(|observer| observer.shed(&self.settings.name));
                 self.callbacks.handle_shed(probe.into_key(), V::start(item));
                 Ok(())
             }
@@ -502,8 +512,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             .filter_map(|partition| Some((self.shard(partition).nearest_deadline()?, partition)))
             .collect();
         nearest.sort_unstable();
-        let share = self.config.max_batch_keys.div_ceil(self.partitions()).min(Self::HOLD);
-        let mut left = self.config.max_batch_keys;
+        let share = self.settings.flushing.max_batch_keys.div_ceil(self.partitions()).min(Self::HOLD);
+        let mut left = self.settings.flushing.max_batch_keys;
         for (_, partition) in nearest {
             left = left.saturating_sub(self.shard(partition).hasten(share.min(left)));
         }

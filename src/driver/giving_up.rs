@@ -38,7 +38,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     async fn hand_over(&self, giving_up: &mut GivingUp<'_, K, V, S>, entry: Entry<K, V>) -> Fate<K, V> {
         let About { batch, attempts, cause, .. } = &giving_up.about;
-        let (name, count) = (&self.config.name, entry.count);
+        let (name, count) = (&self.settings.name, entry.count);
         self.callbacks.observe(|observer| observer.gave_up(name, count, *attempts, cause));
         let ticket = entry.ticket(batch.sequence);
         let rescued = Rescued::default();
@@ -88,7 +88,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// more, because the buffer is shutting down.
     fn send_again(&self, entries: Vec<Entry<K, V>>, about: &About) -> Option<Vec<Entry<K, V>>> {
         let sequence = about.batch.sequence;
-        let jitter = self.config.jitter.mul_f64(self.chance());
+        let jitter = self.settings.schedule.jitter.mul_f64(self.chance());
         let mut settlement = Settlement::default();
         let until = {
             // Nothing is put aside meanwhile.
@@ -102,7 +102,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let mut flights = self.flights.lock();
             // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
             let hurried = self.life.phase() > Phase::Open;
-            let wait = if hurried { Duration::ZERO } else { self.config.interval + jitter };
+            let wait = if hurried { Duration::ZERO } else { self.settings.schedule.interval + jitter };
             let until = tick::ceil(self.clock.now().saturating_add(wait));
             flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
             until
@@ -134,7 +134,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.flights.lock().keep(sequence, content, about.may_be_applied, whole);
         }
         self.follow_settlement(settlement, Some(&about.cause));
-        self.callbacks.observe(|observer| observer.undelivered(&self.config.name, keys, inserts));
+        self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
     }
 
     /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.

@@ -1,6 +1,7 @@
 //! Reads, requests and removals of single keys and of all.
 
 use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
 
 use equivalent::Equivalent;
 
@@ -11,6 +12,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, FlushReason};
 use crate::engine::flights::Presence;
 use crate::engine::shard::InFlight;
+use crate::engine::tick;
 use crate::key::Key;
 use crate::stats::Stats;
 
@@ -155,7 +157,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.shards().for_each(|shard| shard.add_to(&mut stats));
+        let mut oldest = None;
+        for mut shard in self.shards() {
+            shard.add_to(&mut stats);
+            oldest = [oldest, shard.oldest_deadline()].into_iter().flatten().min();
+        }
+        stats.oldest_pending = oldest.map_or(Duration::ZERO, |deadline| {
+            let began = tick::to_duration(deadline).saturating_sub(self.settings.schedule.interval);
+            self.clock.now().saturating_sub(began)
+        });
+        (stats.max_keys, stats.max_weight) = (self.settings.bounds.max_keys, self.settings.bounds.max_weight);
         let counters = &self.counters;
         stats.rejected = counters.rejected.load(Ordering::Relaxed);
         stats.shed = counters.shed.load(Ordering::Relaxed);

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) closed: bool,
     /// What observers are to be told when no lock is held any more.
     pub(crate) turn: Option<Turn>,
+    /// Observers are to be told the statistics.
+    pub(crate) measure: bool,
 }
 
 /// A turn in a buffer's rest.
@@ -69,12 +71,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut step = Plan { closed, next: survey.next, ..Plan::default() };
         if !closed {
             // Whoever is engaged has to be told so, and after the last step nobody is.
-            step.workers = self.flights.lock().engage(self.config.flush_concurrency);
+            step.workers = self.flights.lock().engage(self.settings.flushing.concurrency);
         }
         let hibernate_at = self.rest(&mut state, idle, now, &mut step);
+        let measure_at = self.measure(&mut state, idle, now, &mut step);
         let next_flight = self.flights.lock().next_tick();
-        step.next =
-            [step.next, next_flight, hibernate_at, drained_at.map(tick::ceil)].into_iter().flatten().min();
+        let ends = [step.next, next_flight, hibernate_at, measure_at, drained_at.map(tick::ceil)];
+        step.next = ends.into_iter().flatten().min();
         drop(state);
         if step.freed {
             self.room.wake_all();
@@ -82,16 +85,37 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         for (sequence, running) in overdue {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
             let batch = self.batch_id(sequence);
-            self.callbacks.observe(|observer| observer.overdue(&self.config.name, batch, running));
+            self.callbacks.observe(|observer| observer.overdue(&self.settings.name, batch, running));
             step.overdue.push(sequence);
         }
         if let Some(turn) = step.turn {
             self.tell_turn(turn);
         }
+        if step.measure {
+            let stats = self.stats();
+            self.callbacks.observe(|observer| observer.measured(&self.settings.name, &stats));
+        }
         if step.closed {
             self.finish_draining();
         }
         step
+    }
+
+    /// Has statistics told as often as observers want, and at turns. Says when that is next.
+    fn measure(
+        &self,
+        state: &mut SchedulerState<K, V>,
+        idle: bool,
+        now: Duration,
+        step: &mut Plan,
+    ) -> Option<Tick> {
+        let every = self.callbacks.measure_every()?;
+        if now >= state.measured_at + every || step.turn.is_some() || step.closed {
+            state.measured_at = now;
+            step.measure = true;
+        }
+        // At rest nothing changes, and nothing wakes up.
+        (!idle).then(|| tick::ceil(state.measured_at + every))
     }
 
     /// How many timers one step expires at most, about: what is handed out first need not wait for
@@ -130,7 +154,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// single keys are smaller, so they are more.
     fn lookahead(&self) -> usize {
         let each = if self.callbacks.takes_batches() { 1 } else { 16 };
-        each * self.config.flush_concurrency
+        each * self.settings.flushing.concurrency
     }
 
     /// Whether the scheduler should look for more, now that so many are left. For single keys not each
@@ -156,7 +180,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize) -> bool {
         let _assembly = self.assembly.lock();
         let together = self.callbacks.takes_batches();
-        let (most, batches) = if together { (self.config.max_batch_keys, 1) } else { (room, room as u64) };
+        let (most, batches) =
+            if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room as u64) };
         let first = self.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
         self.take_due(state, most, numbering);
@@ -219,7 +244,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             return None;
         }
         let since = *state.idle_since.get_or_insert(now);
-        let rest_at = tick::ceil(since.saturating_add(self.config.hibernate_after));
+        let rest_at = tick::ceil(since.saturating_add(self.settings.schedule.hibernate_after));
         if rest_at > tick::floor(now) {
             return Some(rest_at);
         }
@@ -236,8 +261,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     fn tell_turn(&self, turn: Turn) {
         self.callbacks.observe(|observer| match turn {
-            Turn::Hibernated => observer.hibernated(&self.config.name),
-            Turn::Woke => observer.woke(&self.config.name),
+            Turn::Hibernated => observer.hibernated(&self.settings.name),
+            Turn::Woke => observer.woke(&self.settings.name),
         });
     }
 

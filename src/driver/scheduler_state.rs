@@ -11,6 +11,8 @@ pub(crate) struct SchedulerState<K, V> {
     pub(super) surveyed: usize,
     /// The partition that the next batch starts with.
     pub(super) cursor: usize,
+    /// When statistics were told last.
+    pub(super) measured_at: Duration,
     /// Since when there has been nothing to do.
     pub(super) idle_since: Option<Duration>,
     /// Where a batch is put together; kept for its memory.
@@ -20,6 +22,13 @@ pub(crate) struct SchedulerState<K, V> {
 
 impl<K, V> SchedulerState<K, V> {
     pub(crate) fn new(random: SmallRng) -> Self {
-        SchedulerState { surveyed: 0, cursor: 0, idle_since: None, taken: Vec::new(), random }
+        SchedulerState {
+            surveyed: 0,
+            cursor: 0,
+            measured_at: Duration::ZERO,
+            idle_since: None,
+            taken: Vec::new(),
+            random,
+        }
     }
 }

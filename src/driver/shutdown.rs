@@ -125,7 +125,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let (left, _) = self.fetch_undelivered();
         if left.inserts() > 0 {
             let (keys, inserts) = (left.len(), left.inserts());
-            self.callbacks.observe(|observer| observer.undelivered(&self.config.name, keys, inserts));
+            self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
         }
         self.let_go(left);
     }

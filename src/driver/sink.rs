@@ -146,6 +146,8 @@ pub(crate) struct Callbacks<K, V> {
     /// Taken out and dropped when the buffer is over.
     sink: Mutex<Option<Arc<dyn Sink<K, V>>>>,
     observers: Vec<Arc<dyn Observer>>,
+    /// How often observers want to be told statistics.
+    measure_every: Option<Duration>,
     interval: Option<Box<dyn IntervalPolicy<K, V>>>,
     /// Relaxed: a statistic.
     panics: AtomicU64,
@@ -166,7 +168,17 @@ impl<K: 'static, V: 'static> Callbacks<K, V> {
     ) -> Self {
         let takes_batches = sink.takes_batches();
         let sink = Mutex::new(Some(Arc::from(sink)));
-        Callbacks { instance, takes_batches, sink, observers, interval, panics: AtomicU64::new(0) }
+        let (measure_every, panics) = (None, AtomicU64::new(0));
+        let mut callbacks =
+            Callbacks { instance, takes_batches, sink, observers, measure_every, interval, panics };
+        let wishes = callbacks.observers.iter();
+        let wishes = wishes.filter_map(|observer| callbacks.call(|| observer.measure_every()).ok().flatten());
+        callbacks.measure_every = wishes.min();
+        callbacks
+    }
+
+    pub(crate) fn measure_every(&self) -> Option<Duration> {
+        self.measure_every
     }
 
     pub(crate) fn takes_batches(&self) -> bool {

@@ -90,7 +90,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             if step.closed {
                 break;
             }
-            let timed_out = || FailureCause::TimedOut(self.core.config.flush_timeout);
+            let timed_out = || FailureCause::TimedOut(self.core.settings.flushing.timeout);
             step.overdue.iter().for_each(|&sequence| self.cancels.cancel(sequence, timed_out()));
             (0..step.workers).for_each(|_| self.start_worker());
             self.core.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));

@@ -36,9 +36,9 @@ where
     S: BuildHasher + Send + Sync + 'static,
 {
     // As many as can be told to work and not have begun, and as many that are sent to rest.
-    let (orders, receiver) = bounded(2 * core.config.flush_concurrency);
+    let (orders, receiver) = bounded(2 * core.settings.flushing.concurrency);
     let scheduler = Scheduler { core: Arc::clone(core), orders, receiver, workers: 0 };
-    spawn(format!("{}-scheduler", core.config.name), move || scheduler.run())
+    spawn(format!("{}-scheduler", core.settings.name), move || scheduler.run())
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, V, S> {
@@ -93,7 +93,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
     fn start_worker(&self) -> std::io::Result<()> {
         let core = Arc::clone(&self.core);
         let orders = self.receiver.clone();
-        spawn(format!("{}-worker", self.core.config.name), move || {
+        spawn(format!("{}-worker", self.core.settings.name), move || {
             core.workers.fetch_add(1, Ordering::Relaxed);
             while let Ok(Order::Work) = orders.recv() {
                 core.work();

@@ -14,10 +14,10 @@ use super::life::Phase;
 use super::room::Place;
 use super::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
-use crate::config::Overflow;
 use crate::engine::shard::Probe;
 use crate::error::{FlushWaitError, InsertErrorKind};
 use crate::key::Key;
+use crate::settings::Overflow;
 
 #[cfg(all(test, feature = "tokio", not(shuttle)))]
 mod tests;
@@ -155,7 +155,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.clock.now() >= deadline {
             return Ok(Err((InsertErrorKind::TimedOut, probe, item)));
         }
-        if let Overflow::FlushOldest { .. } = self.config.overflow {
+        if let Overflow::FlushOldest { .. } = self.settings.bounds.overflow {
             self.hasten();
         }
         Err((place, probe, item))

@@ -32,10 +32,17 @@ const DRAINING_CAP: Duration = Duration::from_secs(1);
 /// # let _ = (quick, three_retries);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct RetryPolicy {
     attempts: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     delay: Duration,
     factor: f64,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     cap: Duration,
     jitter: f64,
 }
@@ -54,16 +61,19 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The default policy.
+    #[must_use]
     pub fn new() -> Self {
         RetryPolicy::default()
     }
 
     /// **Ends the attempts after the first**: a failure goes to `handle_error` at once.
+    #[must_use]
     pub fn never() -> Self {
         RetryPolicy::default().attempts(1)
     }
 
     /// **Ends the attempts** after so many, the first included, which are `delay` apart.
+    #[must_use]
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
         RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
     }

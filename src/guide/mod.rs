@@ -1,7 +1,14 @@
-//! Longer texts: which sink to choose, and recipes.
+//! Longer texts: what is promised, which sink to choose, recipes, and how to test a sink.
+
+#[doc = include_str!("contract.md")]
+pub mod contract {}
 
 #[doc = include_str!("blocking_or_async.md")]
 pub mod blocking_or_async {}
 
 #[doc = include_str!("recipes.md")]
 pub mod recipes {}
+
+#[cfg(feature = "test-util")]
+#[doc = include_str!("testing_sinks.md")]
+pub mod testing_sinks {}

@@ -1,36 +1,135 @@
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::batch::BatchId;
+use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
 use crate::observer::{FlushEvent, Observer};
+use crate::stats::Stats;
 
-/// Publishes counters and histograms through the `metrics` facade, with the label `buffer`.
+/// Publishes counters, gauges and histograms through the `metrics` facade, with the label `buffer`.
 /// Feature `metrics`.
 ///
 /// | name | kind | unit |
 /// |---|---|---|
-/// | `write_behind_flushes_total` | counter | attempts |
+/// | `write_behind_accepted_total`, `write_behind_shed_total` | counter | inserts |
+/// | `write_behind_refused_total`, label `reason` | counter | inserts |
 /// | `write_behind_flushed_inserts_total`, `write_behind_flushed_keys_total` | counter | inserts, keys |
-/// | `write_behind_flush_failures_total` | counter | attempts |
-/// | `write_behind_flush_retries_total` | counter | attempts |
-/// | `write_behind_flush_seconds` | histogram | seconds per attempt |
-/// | `write_behind_batch_keys` | histogram | keys per attempt |
 /// | `write_behind_gave_up_inserts_total` | counter | inserts |
-/// | `write_behind_overdue_total` | counter | attempts |
-/// | `write_behind_shed_total` | counter | inserts |
-/// | `write_behind_undelivered_inserts_total` | counter | inserts |
+/// | `write_behind_flushes_total`, `write_behind_flush_failures_total` | counter | attempts |
+/// | `write_behind_flush_retries_total`, `write_behind_overdue_total` | counter | attempts |
+/// | `write_behind_pending`, `write_behind_in_flight`, `write_behind_undelivered` | gauge | inserts |
+/// | `write_behind_keys`, `write_behind_max_keys` | gauge | keys |
+/// | `write_behind_weight`, `write_behind_max_weight` | gauge | what aggregates weigh |
+/// | `write_behind_oldest_pending_seconds` | gauge | seconds |
 /// | `write_behind_hibernating` | gauge | 1 at rest, 0 awake |
+/// | `write_behind_flush_seconds` | histogram | seconds per attempt |
+/// | `write_behind_lateness_seconds` | histogram | seconds from the deadline to the flush, per batch |
+/// | `write_behind_batch_keys` | histogram | keys per attempt |
 ///
-/// What is pending is in [`Buffer::stats`](crate::Buffer::stats), to be read when the metrics are.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct MetricsObserver;
+/// Gauges and `accepted` are published once a second while the buffer is awake
+/// ([`every`](Self::every) changes that), and when it goes to rest.
+///
+/// ```
+/// # use write_behind::{Buffer, Builder, MetricsObserver};
+/// # fn set_up(builder: Builder<String, Vec<u8>>) -> Builder<String, Vec<u8>> {
+/// builder.name("page-views").observer(MetricsObserver::new())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MetricsObserver {
+    every: Duration,
+}
+
+impl Default for MetricsObserver {
+    fn default() -> Self {
+        MetricsObserver::new()
+    }
+}
+
+impl MetricsObserver {
+    /// Describes all metrics with their units to the recorder that is installed.
+    #[must_use]
+    pub fn new() -> Self {
+        describe();
+        MetricsObserver { every: Duration::from_secs(1) }
+    }
+
+    /// How often gauges are published while the buffer is awake. Default: 1 s.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+}
+
+fn describe() {
+    for (name, text) in [
+        ("write_behind_accepted_total", "Inserts taken in."),
+        ("write_behind_shed_total", "Inserts turned away because memory was full."),
+        ("write_behind_refused_total", "Inserts refused with an error, by reason."),
+        ("write_behind_flushed_inserts_total", "Inserts that the sink has acknowledged."),
+        ("write_behind_flushed_keys_total", "Keys that the sink has acknowledged."),
+        ("write_behind_gave_up_inserts_total", "Inserts handed to handle_error."),
+        ("write_behind_flushes_total", "Attempts to flush a batch."),
+        ("write_behind_flush_failures_total", "Attempts that failed, wholly or for some keys."),
+        ("write_behind_flush_retries_total", "Attempts that were scheduled again."),
+        ("write_behind_overdue_total", "Attempts that ran longer than the flush timeout."),
+    ] {
+        describe_counter!(name, Unit::Count, text);
+    }
+    for (name, text) in [
+        ("write_behind_pending", "Inserts that wait for their flush."),
+        ("write_behind_in_flight", "Inserts being flushed, waiting for a retry, or undelivered."),
+        ("write_behind_undelivered", "Inserts kept after they were given up."),
+        ("write_behind_keys", "Different keys that hold data."),
+        ("write_behind_max_keys", "The bound on keys."),
+        ("write_behind_weight", "What the data weighs."),
+        ("write_behind_max_weight", "The bound on weight."),
+        ("write_behind_hibernating", "1 at rest, 0 awake."),
+    ] {
+        describe_gauge!(name, Unit::Count, text);
+    }
+    describe_gauge!(
+        "write_behind_oldest_pending_seconds",
+        Unit::Seconds,
+        "The age of the oldest pending data."
+    );
+    describe_histogram!("write_behind_flush_seconds", Unit::Seconds, "How long an attempt took.");
+    describe_histogram!(
+        "write_behind_lateness_seconds",
+        Unit::Seconds,
+        "How long after its deadline a batch was taken."
+    );
+    describe_histogram!("write_behind_batch_keys", Unit::Count, "Keys per attempt.");
+}
+
+/// Why an insert was refused, as a label.
+fn reason(kind: InsertErrorKind) -> &'static str {
+    match kind {
+        InsertErrorKind::Closed => "closed",
+        InsertErrorKind::Full => "full",
+        InsertErrorKind::TimedOut => "timed_out",
+        InsertErrorKind::TooHeavy => "too_heavy",
+        InsertErrorKind::WouldDeadlock => "would_deadlock",
+        InsertErrorKind::Forked => "forked",
+        #[cfg(feature = "tokio")]
+        InsertErrorKind::WouldBlock => "would_block",
+    }
+}
 
 impl Observer for MetricsObserver {
     fn flush_started(&self, flush: &FlushEvent<'_>) {
-        counter!("write_behind_flushes_total", "buffer" => flush.buffer.to_owned()).increment(1);
-        histogram!("write_behind_batch_keys", "buffer" => flush.buffer.to_owned()).record(flush.keys as f64);
+        let buffer = flush.buffer.to_owned();
+        counter!("write_behind_flushes_total", "buffer" => buffer.clone()).increment(1);
+        histogram!("write_behind_batch_keys", "buffer" => buffer.clone()).record(flush.keys as f64);
+        if flush.attempt == 1 {
+            histogram!("write_behind_lateness_seconds", "buffer" => buffer).record(flush.late.as_secs_f64());
+        }
     }
 
     fn flush_succeeded(&self, flush: &FlushEvent<'_>, took: Duration) {
@@ -62,8 +161,30 @@ impl Observer for MetricsObserver {
         counter!("write_behind_shed_total", "buffer" => buffer.to_owned()).increment(1);
     }
 
-    fn undelivered(&self, buffer: &str, _keys: usize, inserts: u64) {
-        counter!("write_behind_undelivered_inserts_total", "buffer" => buffer.to_owned()).increment(inserts);
+    fn refused(&self, buffer: &str, inserts: u64, kind: InsertErrorKind) {
+        let labels = [("buffer", buffer.to_owned()), ("reason", reason(kind).to_owned())];
+        counter!("write_behind_refused_total", &labels).increment(inserts);
+    }
+
+    fn measure_every(&self) -> Option<Duration> {
+        Some(self.every)
+    }
+
+    fn measured(&self, buffer: &str, stats: &Stats) {
+        counter!("write_behind_accepted_total", "buffer" => buffer.to_owned()).absolute(stats.accepted);
+        for (name, value) in [
+            ("write_behind_pending", stats.pending),
+            ("write_behind_in_flight", stats.in_flight),
+            ("write_behind_undelivered", stats.undelivered),
+            ("write_behind_keys", stats.keys),
+            ("write_behind_max_keys", stats.max_keys),
+            ("write_behind_weight", stats.weight),
+            ("write_behind_max_weight", stats.max_weight),
+        ] {
+            gauge!(name, "buffer" => buffer.to_owned()).set(value as f64);
+        }
+        let age = stats.oldest_pending.as_secs_f64();
+        gauge!("write_behind_oldest_pending_seconds", "buffer" => buffer.to_owned()).set(age);
     }
 
     fn hibernated(&self, buffer: &str) {

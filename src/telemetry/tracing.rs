@@ -3,6 +3,7 @@ use std::time::Duration;
 use tracing::{debug, info, trace, warn};
 
 use crate::batch::BatchId;
+use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
 use crate::observer::{FlushEvent, Observer};
 
@@ -24,12 +25,12 @@ pub struct TracingObserver;
 
 impl Observer for TracingObserver {
     fn flush_started(&self, flush: &FlushEvent<'_>) {
-        let FlushEvent { buffer, batch, attempt, reason, keys, inserts } = flush;
+        let FlushEvent { buffer, batch, attempt, reason, keys, inserts, .. } = flush;
         trace!(target: "write_behind", buffer, %batch, attempt, ?reason, keys, inserts, "flush started");
     }
 
     fn flush_succeeded(&self, flush: &FlushEvent<'_>, took: Duration) {
-        let FlushEvent { buffer, batch, attempt, reason, keys, inserts } = flush;
+        let FlushEvent { buffer, batch, attempt, reason, keys, inserts, .. } = flush;
         debug!(target: "write_behind", buffer, %batch, attempt, ?reason, keys, inserts, ?took, "flush succeeded");
     }
 
@@ -53,6 +54,10 @@ impl Observer for TracingObserver {
 
     fn shed(&self, buffer: &str) {
         warn!(target: "write_behind", buffer, "shed an item: memory is full");
+    }
+
+    fn refused(&self, buffer: &str, inserts: u64, kind: InsertErrorKind) {
+        warn!(target: "write_behind", buffer, inserts, reason = %kind, "refused inserts");
     }
 
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
@@ -121,6 +126,7 @@ mod tests {
             reason: FlushReason::Deadline,
             keys: 3,
             inserts: 4,
+            late: Duration::ZERO,
         };
         let failure = FailureCause::Misreported("no disk".into());
         tracing::subscriber::with_default(lines.clone(), || {
@@ -132,13 +138,15 @@ mod tests {
             observer.gave_up("b", 4, 2, &failure);
             observer.overdue("b", flush.batch, Duration::from_secs(30));
             observer.shed("b");
+            observer.refused("b", 3, InsertErrorKind::Full);
             observer.undelivered("b", 1, 2);
             observer.hibernated("b");
             observer.woke("b");
         });
         let lines = lines.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let levels: Vec<_> = lines.iter().map(|(level, _)| level.as_str()).collect();
-        let expected = ["TRACE", "DEBUG", "WARN", "DEBUG", "WARN", "WARN", "WARN", "WARN", "INFO", "INFO"];
+        let expected =
+            ["TRACE", "DEBUG", "WARN", "DEBUG", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO", "INFO"];
         assert_eq!(levels, expected);
         assert!(lines[0].1.contains("batch=00000000000000ab-7 "), "{}", lines[0].1);
         assert!(lines[2].1.contains("no disk "), "{}", lines[2].1);

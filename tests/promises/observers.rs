@@ -1,12 +1,15 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use write_behind::{BatchId, FailureCause, FlushError, FlushEvent, Observer, Overflow, WeakBuffer};
+use write_behind::{
+    BatchId, FailureCause, FlushError, FlushEvent, InsertErrorKind, Observer, Overflow, Stats, WeakBuffer,
+};
 
 use crate::support::{Driver, Gate, Rig, Script, secs, steady};
 
 each_driver! {
     observers_are_told_of_every_event,
+    refusals_are_told_however_they_come,
     observers_run_outside_all_locks,
     a_panicking_observer_is_counted_and_changes_nothing,
 }
@@ -68,6 +71,10 @@ impl Observer for Log {
         self.note(format!("{buffer} shed"));
     }
 
+    fn refused(&self, buffer: &str, inserts: u64, kind: InsertErrorKind) {
+        self.note(format!("{buffer} refused {inserts} {kind}"));
+    }
+
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
         self.note(format!("{buffer} undelivered {keys}/{inserts}"));
     }
@@ -115,6 +122,85 @@ fn observers_are_told_of_every_event(driver: Driver) {
     ] {
         assert!(log.has(line), "{line}: {:?}", log.lines);
     }
+}
+
+fn refusals_are_told_however_they_come(driver: Driver) {
+    let log = Log::default();
+    let observer = log.clone();
+    let rig = Lists::start(driver, |builder| builder.name("log").observer(observer).max_keys(1));
+    rig.insert(1, 1);
+    rig.buffer.insert(2, 1).expect_err("it is full");
+    rig.buffer.insert_ref(&3, 1).expect_err("it is full");
+    rig.buffer.insert_many([(1, 2), (4, 1), (5, 1)]).expect_err("it is full");
+    rig.buffer.shutdown(secs(5)).expect("all is stored");
+    rig.buffer.insert(1, 1).expect_err("it is closed");
+    let lines = log.lines.lock().unwrap().clone();
+    let refused: Vec<_> = lines.iter().filter(|line| line.contains("refused")).map(String::as_str).collect();
+    let full = "log refused 1 the buffer is full";
+    let expected = [full, full, "log refused 2 the buffer is full", "log refused 1 the buffer is closed"];
+    assert_eq!(refused, expected);
+    assert_eq!(rig.buffer.stats().rejected, 5);
+}
+
+/// Remembers when it was told statistics.
+#[derive(Clone, Default)]
+struct Meter {
+    told: Arc<Mutex<Vec<Stats>>>,
+}
+
+impl Observer for Meter {
+    fn measure_every(&self) -> Option<Duration> {
+        Some(secs(1))
+    }
+
+    fn measured(&self, _: &str, stats: &Stats) {
+        self.told.lock().unwrap().push(*stats);
+    }
+}
+
+#[test]
+fn statistics_are_told_while_the_buffer_is_awake_and_not_at_rest() {
+    let meter = Meter::default();
+    let observer = meter.clone();
+    let rig = Lists::start(Driver::Inline, |builder| {
+        builder.observer(observer).interval(secs(5)).hibernate_after(secs(10)).max_keys(50)
+    });
+    rig.insert(1, 1);
+    rig.advance(secs(4));
+    let told = meter.told.lock().unwrap().clone();
+    let ages: Vec<_> = told.iter().map(|stats| stats.oldest_pending.as_secs()).collect();
+    assert_eq!(ages, [1, 2, 3, 4]);
+    assert!(told.iter().all(|stats| (stats.pending, stats.max_keys) == (1, 50)));
+    rig.advance(secs(3_600));
+    let told = meter.told.lock().unwrap().clone();
+    assert!(told.len() <= 8, "it rests and is not woken up: {}", told.len());
+    let last = told.last().expect("it was told");
+    assert!(last.hibernating && last.pending == 0 && last.oldest_pending.is_zero());
+}
+
+#[test]
+fn a_batch_says_how_late_it_is() {
+    #[derive(Clone, Default)]
+    struct Late(Arc<Mutex<Vec<Duration>>>);
+    impl Observer for Late {
+        fn flush_started(&self, flush: &FlushEvent<'_>) {
+            self.0.lock().unwrap().push(flush.late);
+        }
+    }
+    let late = Late::default();
+    let (observer, gate) = (late.clone(), Gate::default());
+    let sink = Script::batches(|_, _| Ok(())).behind(&gate);
+    let rig = Lists::with(Driver::Threads, sink, |builder| {
+        builder.observer(observer).interval(secs(5)).flush_concurrency(1).max_batch_keys(1)
+    });
+    (0..3).for_each(|key| rig.insert(key, 1));
+    rig.advance(secs(5));
+    gate.await_arrivals(1);
+    rig.advance(secs(7));
+    gate.open();
+    rig.eventually("all are stored", || rig.buffer.stats().flushed == 3);
+    let late = late.0.lock().unwrap().clone();
+    assert_eq!((late[0], late[2]), (secs(0), secs(7)), "{late:?}");
 }
 
 /// In every event the observer reads all keys, inserts and flushes: under a lock it would hang.

@@ -331,3 +331,42 @@ fn who_waits_for_newer_data_hears_nothing_of_what_is_put_back() {
 fn who_waits_for_newer_data_hears_nothing_of_what_is_offered_again() {
     wait_beside_an_offer(Ending::LostForGood);
 }
+
+/// Who offers what is kept may find that another has done so, and that it has been flushed since.
+fn offer_side_by_side(hopeless: Ending) {
+    explore(move || {
+        let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
+        let sink = Sink { fate: Fate::Keep, ..Sink::scripted(&log, &[hopeless]) };
+        let buffer = sink.start(settings(&clock));
+        buffer.insert(1, 1).unwrap();
+        buffer.flush(&1);
+        while buffer.stats().undelivered < 1 {
+            thread::yield_now();
+        }
+        let other = thread::spawn({
+            let buffer = buffer.clone();
+            move || buffer.retry_undelivered()
+        });
+        let mut offered = buffer.retry_undelivered() + other.join().unwrap();
+        // It may not have been kept for good before.
+        while offered == 0 {
+            thread::yield_now();
+            offered = buffer.retry_undelivered();
+        }
+        assert_eq!(offered, 1);
+        buffer.shutdown(FOREVER).unwrap();
+        let stats = buffer.stats();
+        assert_eq!((log.applied(1), stats.flushed, stats.keys), (vec![1], 1, 0), "{stats:?}");
+        finish(buffer, &log);
+    });
+}
+
+#[test]
+fn what_two_offer_side_by_side_is_put_back_once() {
+    offer_side_by_side(Ending::Hopeless);
+}
+
+#[test]
+fn what_two_offer_side_by_side_goes_out_once() {
+    offer_side_by_side(Ending::LostForGood);
+}

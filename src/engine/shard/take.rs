@@ -99,6 +99,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             cold.timers.park(timer, reason);
             return;
         }
+        let late = match reason {
+            FlushReason::Deadline => now.saturating_sub(cold.timers.deadline(timer)),
+            _ => 0,
+        };
         let flying_key = key.clone();
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
@@ -121,7 +125,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         };
         let (batch, index) = numbering.place(entries.len());
         let flying = Flying { key: flying_key, hash, batch, index, count, rejoined };
-        entries.push(self.take_off(flying, key, data, reason));
+        entries.push(Entry {
+            late: u32::try_from(late).unwrap_or(u32::MAX),
+            ..self.take_off(flying, key, data, reason)
+        });
     }
 
     /// Marks a generation as in flight and makes it a batch's entry.
@@ -141,6 +148,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             partition: self.cold.partition,
             index,
             counts_as_key: false,
+            late: 0,
         }
     }
 
@@ -206,6 +214,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     #[cfg(all(test, feature = "tokio", not(shuttle)))]
     pub(crate) fn is_watched(&self) -> bool {
         !self.cold.watches.is_empty()
+    }
+
+    /// The earliest deadline of what is pending, due or not, to the accuracy of the wheel.
+    pub(crate) fn oldest_deadline(&mut self) -> Option<Tick> {
+        let due = self.cold.timers.due().next().map(|(timer, ..)| self.cold.timers.deadline(timer));
+        [due, self.nearest_deadline()].into_iter().flatten().min()
     }
 
     /// The nearest deadline of an armed timer, to the accuracy of the wheel.

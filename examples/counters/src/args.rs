@@ -1,0 +1,198 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+use tracing_subscriber::filter::Targets;
+
+use crate::{nats, postgres, redis};
+
+/// Counts things over HTTP: increments are added up in memory and written to a database once per
+/// key and interval, each exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "counters", after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3333")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
+    /// start; may go away later. With ?sslmode=require Postgres is spoken to encrypted, and its
+    /// certificate verified: by those of the system, or of the file in SSL_CERT_FILE [default: counters.sqlite in --data]
+    #[arg(long, value_name = "URL", value_parser = database)]
+    pub(crate) database: Option<Database>,
+
+    /// Where files are kept that have no place of their own; created if it is missing
+    #[arg(long, value_name = "FOLDER", default_value = "counters-data")]
+    pub(crate) data: PathBuf,
+
+    /// Where counters are kept with --sink redis [default: redis://127.0.0.1:6379]
+    #[arg(long, value_name = "URL", value_parser = redis::address)]
+    pub(crate) redis: Option<redis::Address>,
+
+    /// Where batches are published with --sink nats [default: nats://127.0.0.1:4222]
+    #[arg(long, value_name = "URL", value_parser = nats::address)]
+    pub(crate) nats: Option<nats::Address>,
+
+    /// How what was added up is written
+    #[arg(long, value_enum, default_value_t = SinkKind::Upsert)]
+    pub(crate) sink: SinkKind,
+
+    /// How long an increment may stay in memory before it is written
+    #[arg(
+        long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s",
+        value_parser = positive_duration
+    )]
+    pub(crate) interval: Duration,
+
+    /// Up to this much is added to the interval at random, key by key
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub(crate) jitter: Duration,
+
+    /// Into how many parts the table in memory is divided
+    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) partitions: u32,
+
+    /// How many keys may wait in memory; beyond that new keys are answered 503
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_keys: u64,
+
+    /// Write a key at once when it has collected this many increments
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) flush_at_count: Option<u32>,
+
+    /// Write everything at once when so many increments are waiting, of all keys together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_updates: Option<u64>,
+
+    /// Load all totals at the start and answer reads from memory, exactly and also while the database
+    /// is away. For the only process that writes to the database: what others write is not seen until
+    /// the next start. Takes 100 to 150 bytes and the key for each counter there is
+    #[arg(long)]
+    pub(crate) hydrate: bool,
+
+    /// How long one attempt to write may take. Then it is cancelled and made again; what both
+    /// write counts once
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    pub(crate) flush_timeout: Duration,
+
+    /// What an increment does
+    #[arg(long, value_enum, default_value_t = Mode::Buffered)]
+    pub(crate) mode: Mode,
+
+    /// Where increments go that cannot be stored. Its lines are applied at the next start, each
+    /// once. Processes on one machine may share the file [default: dead-letters.jsonl in --data]
+    #[arg(long, value_name = "FILE")]
+    dead_letter: Option<PathBuf>,
+
+    /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
+    /// dead-letter file
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) shutdown_within: Duration,
+
+    /// What is logged to stderr: a level (error, warn, info, debug, trace, off), also by crate
+    #[arg(long, value_name = "LEVELS", default_value = "warn,counters=info")]
+    pub(crate) log: Targets,
+
+    /// For tests: writes each batch twice in a row
+    #[arg(long, hide = true)]
+    pub(crate) send_twice: bool,
+}
+
+impl Args {
+    /// Ends the process with the reason if the options make no sense.
+    pub(crate) fn read() -> Self {
+        let args = Args::parse();
+        if args.hydrate && args.mode != Mode::Buffered {
+            let problem = "--hydrate goes with --mode buffered only: the other modes do not write behind";
+            Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        }
+        args
+    }
+
+    pub(crate) fn dead_letter(&self) -> PathBuf {
+        self.dead_letter.clone().unwrap_or_else(|| self.data.join("dead-letters.jsonl"))
+    }
+}
+
+const AFTER_HELP: &str = "\
+Durations are written as 300ms, 5s, 2m or 1h.
+
+Which databases there are besides SQLite is decided when this is built: the features postgres, redis and
+nats, and tls for Postgres, or full.
+
+POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz.
+
+Exit status: 0 everything is stored; 1 something is in the dead-letter file instead; 2 the service
+could not start (bad option, address in use, database not reachable).";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Added up in memory, written behind
+    Buffered,
+    /// Read and written in the database before the answer
+    Sync,
+    /// Answered and forgotten: what HTTP alone costs
+    Noop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkKind {
+    /// Added to the totals in the database, at once
+    Upsert,
+    /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
+    /// exact all the while
+    LogTable,
+    /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
+    /// appendonly yes and appendfsync always
+    Redis,
+    /// Published to a JetStream stream, and moved to a log table in Postgres from there. Totals lag by
+    /// what is in the stream
+    Nats,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Sqlite(PathBuf),
+    Postgres(Box<postgres::Address>),
+}
+
+fn database(text: &str) -> Result<Database, String> {
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        return match path {
+            "" => Err("the path is missing: write sqlite:PATH".to_owned()),
+            _ => Ok(Database::Sqlite(path.into())),
+        };
+    }
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("write sqlite:PATH or postgres://user@host/name".to_owned());
+    }
+    postgres::address(text).map(Box::new).map(Database::Postgres)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
+    };
+    let number: u64 = match number {
+        "" => return Err("the number is missing: write 300ms or 5s".to_owned()),
+        _ => number.parse().map_err(|_| "too long".to_owned())?,
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}

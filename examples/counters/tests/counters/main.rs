@@ -1,0 +1,25 @@
+//! Drives the counter service of `examples/counters` as a real process, over HTTP, against SQLite and
+//! real servers.
+//!
+//! Where a server is not installed its tests say so and pass; with `WRITE_BEHIND_REQUIRE_SERVERS=1`
+//! they fail instead.
+
+mod bad_input;
+mod command_line;
+mod database;
+mod dead_letters;
+mod encrypted;
+mod exactly_once;
+mod hanging;
+mod http;
+mod hydrate;
+mod load;
+mod log_table;
+mod max_updates;
+mod nats_sink;
+mod outage;
+mod reading_clients;
+mod redis_sink;
+mod service;
+mod shutdown;
+mod sums;

@@ -1,0 +1,284 @@
+//! The settings of a buffer, as plain data.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::engine::retry::RetryPolicy;
+use crate::engine::shard::{Step, Timing};
+use crate::engine::tick::MAX_DELAY;
+use crate::error::BuildError;
+
+/// What an insert does when the buffer is full, that is, when it would exceed
+/// [`Builder::max_keys`](crate::Builder::max_keys) or
+/// [`Builder::max_weight`](crate::Builder::max_weight).
+///
+/// An insert that needs no room (adding to a sum that is there) is never refused. Inside a callback
+/// of the same buffer the waiting policies do not wait and refuse at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Refuse at once with [`InsertErrorKind::Full`](crate::InsertErrorKind::Full). The default: it
+    /// never makes a thread wait.
+    Reject,
+    /// Wait until there is room, up to `timeout`; then refuse with
+    /// [`InsertErrorKind::TimedOut`](crate::InsertErrorKind::TimedOut).
+    Block {
+        /// How long to wait at most. Must not be zero.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        timeout: Duration,
+    },
+    /// As `Block`, and also flush a batch of the generations with the nearest deadlines right away
+    /// to make room.
+    FlushOldest {
+        /// How long to wait at most. Must not be zero.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        timeout: Duration,
+    },
+    /// Give the new item to [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed) and return
+    /// `Ok`.
+    Shed,
+}
+
+impl Overflow {
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        match self {
+            Overflow::Block { timeout } | Overflow::FlushOldest { timeout } => Some(timeout),
+            Overflow::Reject | Overflow::Shed => None,
+        }
+    }
+}
+
+/// All plain settings of a buffer, for a program that reads them from a file: give them to
+/// [`Builder::settings`](crate::Builder::settings). Each is described at the builder's method of the same
+/// name; `start` checks them all.
+///
+/// With the feature `serde` they can be read from any format. Fields that are not given keep their
+/// defaults, unknown ones are refused, and times are written as `"5s"`, `"250ms"` or `"1h 30m"`.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Bounds, Overflow, Schedule, Settings};
+///
+/// let mut settings = Settings::default();
+/// settings.name = "page-views".to_owned();
+/// settings.schedule.interval = Duration::from_secs(1);
+/// settings.bounds.overflow = Overflow::Block { timeout: Duration::from_millis(200) };
+/// # assert_eq!((Schedule::default().jitter, Bounds::default().max_keys), (Duration::ZERO, 1_000_000));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Settings {
+    /// [`Builder::name`](crate::Builder::name).
+    pub name: String,
+    /// When data is flushed.
+    pub schedule: Schedule,
+    /// How much is held, and what happens when that is reached.
+    pub bounds: Bounds,
+    /// How the sink is called.
+    pub flushing: Flushing,
+    /// How failed flushes are tried again: [`Builder::retry`](crate::Builder::retry).
+    pub retry: RetryPolicy,
+    /// [`Builder::partitions`](crate::Builder::partitions).
+    pub partitions: usize,
+    /// [`Builder::drop_timeout`](crate::Builder::drop_timeout).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub drop_timeout: Duration,
+    /// [`Builder::seed`](crate::Builder::seed).
+    pub seed: Option<u64>,
+}
+
+/// When data is flushed. Part of [`Settings`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Schedule {
+    /// [`Builder::interval`](crate::Builder::interval).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub interval: Duration,
+    /// [`Builder::jitter`](crate::Builder::jitter).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub jitter: Duration,
+    /// [`Builder::interval_at_count`](crate::Builder::interval_at_count), in any order.
+    pub interval_at_count: Vec<CountStep>,
+    /// [`Builder::flush_at_count`](crate::Builder::flush_at_count).
+    pub flush_at_count: Option<u32>,
+    /// [`Builder::flush_all_at_count`](crate::Builder::flush_all_at_count).
+    pub flush_all_at_count: Option<u64>,
+    /// [`Builder::hibernate_after`](crate::Builder::hibernate_after).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub hibernate_after: Duration,
+}
+
+/// A shorter interval for busy keys. Part of [`Schedule`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct CountStep {
+    /// From so many inserts on.
+    pub inserts: u32,
+    /// How long a generation may stay then, counted from its first insert.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub interval: Duration,
+}
+
+/// How much a buffer holds, and what happens when that is reached. Part of [`Settings`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// [`Builder::max_keys`](crate::Builder::max_keys).
+    pub max_keys: u64,
+    /// [`Builder::max_weight`](crate::Builder::max_weight).
+    pub max_weight: u64,
+    /// [`Builder::overflow`](crate::Builder::overflow).
+    pub overflow: Overflow,
+}
+
+/// How a sink is called. Part of [`Settings`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Flushing {
+    /// [`Builder::max_batch_keys`](crate::Builder::max_batch_keys).
+    pub max_batch_keys: usize,
+    /// [`Builder::flush_concurrency`](crate::Builder::flush_concurrency).
+    pub concurrency: usize,
+    /// [`Builder::flush_timeout`](crate::Builder::flush_timeout).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            name: "write-behind".to_owned(),
+            schedule: Schedule::default(),
+            bounds: Bounds::default(),
+            flushing: Flushing::default(),
+            retry: RetryPolicy::default(),
+            partitions: 80,
+            drop_timeout: Duration::from_secs(5),
+            seed: None,
+        }
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Schedule {
+            interval: Duration::from_secs(5),
+            jitter: Duration::ZERO,
+            interval_at_count: Vec::new(),
+            flush_at_count: None,
+            flush_all_at_count: None,
+            hibernate_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { max_keys: 1_000_000, max_weight: 10_000_000, overflow: Overflow::Reject }
+    }
+}
+
+impl Default for Flushing {
+    fn default() -> Self {
+        Flushing { max_batch_keys: 1_000, concurrency: 4, timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Settings {
+    /// Everything is checked here, once; later code relies on it.
+    pub(crate) fn validate(&self) -> Result<(), BuildError> {
+        const MAX_PARTITIONS: usize = 65_536;
+        let too_long = "is longer than the schedule's range of 12 days";
+        let Settings { schedule, bounds, flushing, .. } = self;
+        let rules = [
+            (self.name.contains('\0'), "name", "must not contain a null character"),
+            (self.partitions == 0, "partitions", "must be at least 1"),
+            (self.partitions > MAX_PARTITIONS, "partitions", "must be at most 65536"),
+            (schedule.interval.is_zero(), "interval", "must not be zero"),
+            (schedule.interval > MAX_DELAY, "interval", too_long),
+            (
+                schedule.interval.saturating_add(schedule.jitter) > MAX_DELAY,
+                "jitter",
+                "together with `interval` is longer than the schedule's range of 12 days",
+            ),
+            (schedule.hibernate_after > MAX_DELAY, "hibernate_after", too_long),
+            (schedule.flush_at_count == Some(0), "flush_at_count", "must be at least 1"),
+            (schedule.flush_all_at_count == Some(0), "flush_all_at_count", "must be at least 1"),
+            (flushing.max_batch_keys == 0, "max_batch_keys", "must be at least 1"),
+            (u32::try_from(flushing.max_batch_keys).is_err(), "max_batch_keys", "must be below 2^32"),
+            (flushing.concurrency == 0, "flush_concurrency", "must be at least 1"),
+            (flushing.concurrency > 1_024, "flush_concurrency", "must be at most 1024"),
+            (flushing.timeout.is_zero(), "flush_timeout", "must not be zero"),
+            (bounds.max_keys == 0, "max_keys", "must be at least 1"),
+            (bounds.max_weight == 0, "max_weight", "must be at least 1"),
+            (
+                bounds.overflow.timeout().is_some_and(|timeout| timeout.is_zero()),
+                "overflow",
+                "needs a timeout that is not zero: waiting must have an end",
+            ),
+        ];
+        if let Some((_, option, problem)) = rules.into_iter().find(|(broken, ..)| *broken) {
+            return Err(BuildError::Invalid { option, problem });
+        }
+        if let Some(problem) = self.problem_with_steps() {
+            return Err(BuildError::Invalid { option: "interval_at_count", problem });
+        }
+        match self.retry.problem() {
+            Some(problem) => Err(BuildError::Invalid { option: "retry", problem }),
+            None => Ok(()),
+        }
+    }
+
+    fn problem_with_steps(&self) -> Option<&'static str> {
+        let Timing { interval, steps, .. } = self.timing();
+        let first = Step { inserts: 1, within: interval };
+        let all: Vec<Step> = [first].into_iter().chain(steps).collect();
+        let in_order = |pair: &[Step]| pair[0].inserts < pair[1].inserts && pair[0].within > pair[1].within;
+        let any = |wrong: &dyn Fn(u32, Duration) -> bool| {
+            self.schedule.interval_at_count.iter().any(|step| wrong(step.inserts, step.interval))
+        };
+        if self.schedule.interval_at_count.is_empty() {
+            None
+        } else if any(&|_, within| within.is_zero()) {
+            Some("must not be zero: `flush_at_count` flushes at once")
+        } else if any(&|inserts, _| inserts < 2) {
+            Some("must be for at least 2 inserts: `interval` is for the first")
+        } else if any(&|inserts, _| self.schedule.flush_at_count.is_some_and(|most| inserts >= most)) {
+            Some("must be for fewer inserts than `flush_at_count`")
+        } else if !all.windows(2).all(in_order) {
+            Some("must be shorter than `interval`, and the shorter the more inserts it is for")
+        } else {
+            None
+        }
+    }
+
+    /// The engine's view of what makes generations due.
+    pub(crate) fn timing(&self) -> Timing {
+        let step = |step: &CountStep| Step { inserts: step.inserts, within: step.interval };
+        let mut steps: Vec<Step> = self.schedule.interval_at_count.iter().map(step).collect();
+        steps.extend(self.schedule.flush_at_count.map(|inserts| Step { inserts, within: Duration::ZERO }));
+        steps.sort_by_key(|step| (step.inserts, Reverse(step.within)));
+        Timing { interval: self.schedule.interval, jitter: self.schedule.jitter, steps: steps.into() }
+    }
+}
