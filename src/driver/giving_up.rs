@@ -152,7 +152,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let surplus;
         let (content, past) = {
             // Nothing else takes off or is put aside meanwhile.
-            let _assembly = self.assembly.lock();
+            let assembly = self.assembly.lock();
             let Presence::Here(content) = self.flights.lock().content(sequence) else { return 0 };
             let busy = |entry: &Entry<K, V>| self.shard(entry.partition as usize).is_flying(entry);
             if self.life.phase() > Phase::Open || content.entries.iter().any(busy) {
@@ -162,7 +162,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             drop(content);
             let Some(room) = self.draw_keys(places) else { return 0 };
             surplus = room - places;
-            let Some((content, past)) = self.flights.lock().take_back(sequence) else { return 0 };
+            let Some((content, past)) = self.flights.lock().take_back(sequence) else {
+                // Somebody else has offered it since it was found.
+                drop(assembly);
+                self.give_room(Need { keys: room, weight: 0 });
+                return 0;
+            };
             for entry in &content.entries {
                 let mut shard = self.shard(entry.partition as usize);
                 if !entry.counts_as_key {

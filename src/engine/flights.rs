@@ -275,8 +275,11 @@ impl<B: Clone> Flights<B> {
         self.live.iter().filter(|(_, flight)| offerable(flight)).map(|(&sequence, _)| sequence).collect()
     }
 
-    /// Takes the content out of a batch that is kept, to offer it again.
+    /// Takes the content out of a batch to offer it again. `None` if it is not kept any more.
     pub(crate) fn take_back(&mut self, sequence: u64) -> Option<(B, Past)> {
+        if !matches!(self.live.get(&sequence)?.stage, Stage::Kept { .. }) {
+            return None;
+        }
         let content = self.take_content(sequence)?;
         let Flight { attempts, cause, frozen, .. } = self.flight(sequence);
         let past = Past { attempts: *attempts, cause: cause.clone()?, frozen: *frozen };
