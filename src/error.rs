@@ -192,3 +192,14 @@ pub enum BuildError {
     #[error("no tokio runtime for an async sink: {0}")]
     Runtime(&'static str),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_be_started_says_why() {
+        let error = BuildError::Thread(std::io::Error::other("no more threads"));
+        assert_eq!(error.to_string(), "could not start the scheduler thread: no more threads");
+    }
+}

@@ -16,6 +16,17 @@ pub(crate) enum Effect {
     NeverApplied,
 }
 
+impl Effect {
+    /// Whether a batch may be applied after such an attempt; `before`: whether it may have been already.
+    pub(crate) fn may_be_applied(self, before: bool) -> bool {
+        match self {
+            Effect::Unknown => true,
+            Effect::NotApplied => before,
+            Effect::NeverApplied => false,
+        }
+    }
+}
+
 /// What is known of a failure.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -63,6 +74,24 @@ pub(crate) enum Scope {
     Batch(Failure),
     /// Never empty.
     Entries(Vec<FailedEntry>),
+}
+
+impl Scope {
+    /// The cause, or the first of them.
+    pub(crate) fn cause(&self) -> &FailureCause {
+        match self {
+            Scope::Batch(failure) => &failure.cause,
+            Scope::Entries(failed) => &failed[0].failure.cause,
+        }
+    }
+
+    /// What it means for the batch as a whole: where some entries failed, others were applied.
+    pub(crate) fn effect(&self) -> Effect {
+        match self {
+            Scope::Batch(failure) => failure.effect,
+            Scope::Entries(_) => Effect::Unknown,
+        }
+    }
 }
 
 /// What errors a sink can fail with: any error type, `String`, `&str`, and boxed errors.

@@ -50,11 +50,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         mut flight: Flight<K, V>,
         failure: Failure,
     ) -> Vec<Flight<K, V>> {
-        match failure.effect {
-            Effect::Unknown => flight.frozen = true,
-            Effect::NotApplied => {}
-            Effect::NeverApplied => flight.frozen = false,
-        }
+        flight.frozen = failure.effect.may_be_applied(flight.frozen);
         match next(&failure, &flight, flight.lots.len(), flight.frozen) {
             Next::Again(_) => vec![flight],
             Next::Halve(_) => {
@@ -115,10 +111,6 @@ fn next<K, V>(failure: &Failure, flight: &Flight<K, V>, keys: usize, frozen: boo
 }
 
 fn about<K, V>(flight: &Flight<K, V>, failure: Failure, frozen: bool) -> About {
-    let may_be_applied = match failure.effect {
-        Effect::Unknown => true,
-        Effect::NotApplied => frozen,
-        Effect::NeverApplied => false,
-    };
+    let may_be_applied = failure.effect.may_be_applied(frozen);
     About { batch: flight.id(), attempts: flight.attempts, cause: failure.cause, may_be_applied }
 }

@@ -180,10 +180,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             result = result.and(Err(panic));
         }
         summary.accepted += chunk.slots.len() - refusals.len();
+        refusals.sort_unstable_by_key(|(index, _)| *index);
         if let Some((_, (kind, ..))) = refusals.first() {
             self.note_refused(*kind, refusals.len() as u64);
         }
-        refusals.sort_unstable_by_key(|(index, _)| *index);
         refusals.into_iter().for_each(|(_, refused)| summary.reject(refused));
         result
     }

@@ -11,7 +11,7 @@ use super::future::{complete, race};
 use super::life::Phase;
 use super::sync::{Ordering, unwrap_soon};
 use crate::aggregate::Aggregate;
-use crate::batch::{BatchId, Content, Entry, FlushBatch};
+use crate::batch::{Content, Entry, FlushBatch};
 use crate::dead_letter::About;
 use crate::engine::flights::{Past, Presence, Started};
 use crate::engine::retry::{self, Next};
@@ -95,11 +95,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&attempt.event, took)),
             Err(failed) => self.tell_failed(&attempt.event, failed, took),
         }
-        // Of a batch of which some entries failed, others were applied.
-        let failed = result.as_ref().err().map(|failed| match failed {
-            Scope::Batch(failure) => (failure.effect, failure.cause.clone()),
-            Scope::Entries(_) => (Effect::Unknown, failed.cause().clone()),
-        });
+        let failed = result.as_ref().err().map(|failed| (failed.effect(), failed.cause().clone()));
         let landed = self.flights.lock().landed(attempt.sequence, failed);
         if !landed {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
@@ -234,8 +230,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                     });
                     retried.push((event, wait));
                 } else {
-                    let event = self.part(attempt, entry, past, |_, _| ());
-                    given_up.push((event.batch, failure));
+                    let batch = self.part(attempt, entry, past, |_, _| ()).batch;
+                    given_up.push(About { batch, ..self.about(attempt, failure, false) });
                 }
             }
             flushed
@@ -244,26 +240,20 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.let_go(flushed);
         self.end_flight(attempt.sequence);
         retried.iter().for_each(|(event, wait)| self.tell_retried(event, *wait));
-        self.give_up_each(attempt, given_up).await;
+        self.give_up_each(given_up).await;
     }
 
     /// Gives up batches of one entry each.
-    async fn give_up_each(&self, attempt: &Attempt<'_>, given_up: Vec<(BatchId, Failure)>) {
-        let mut to_give_up =
-            ToGiveUp { core: self, attempts: attempt.event.attempt, left: given_up.into_iter() };
-        for (batch, failure) in to_give_up.left.by_ref() {
-            let Some(entries) = self.take_entries(batch.sequence) else { continue };
-            let about = About { batch, ..self.about(attempt, failure, false) };
+    async fn give_up_each(&self, given_up: Vec<About>) {
+        let mut to_give_up = ToGiveUp { core: self, left: given_up.into_iter() };
+        for about in to_give_up.left.by_ref() {
+            let Some(entries) = self.take_entries(about.batch.sequence) else { continue };
             self.give_up(entries, about).await;
         }
     }
 
     fn about(&self, attempt: &Attempt<'_>, failure: Failure, frozen: bool) -> About {
-        let may_be_applied = match failure.effect {
-            Effect::Unknown => true,
-            Effect::NotApplied => frozen,
-            Effect::NeverApplied => false,
-        };
+        let may_be_applied = failure.effect.may_be_applied(frozen);
         let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
         About { batch, attempts, cause: failure.cause, may_be_applied }
     }
@@ -327,7 +317,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> InCallback<'_, K, V, S> {
     }
 }
 
-/// Dropped in the air, because the runtime shuts down: whether it was applied is not known.
+/// Dropped while the callback is at work, because the runtime shuts down: whether it was applied is not known.
 #[cfg(feature = "tokio")]
 impl<K: Key, V: Aggregate, S: BuildHasher> Drop for InCallback<'_, K, V, S> {
     fn drop(&mut self) {
@@ -344,16 +334,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for InCallback<'_, K, V, S> {
 /// them.
 struct ToGiveUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
     core: &'a Core<K, V, S>,
-    attempts: u32,
-    left: std::vec::IntoIter<(BatchId, Failure)>,
+    left: std::vec::IntoIter<About>,
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ToGiveUp<'_, K, V, S> {
     fn drop(&mut self) {
-        for (batch, failure) in self.left.by_ref() {
-            let Some(entries) = self.core.take_entries(batch.sequence) else { continue };
-            let may_be_applied = failure.effect == Effect::Unknown;
-            let about = About { batch, attempts: self.attempts, cause: failure.cause, may_be_applied };
+        for about in self.left.by_ref() {
+            let Some(entries) = self.core.take_entries(about.batch.sequence) else { continue };
             self.core.keep(entries, &about, true);
         }
     }

@@ -114,7 +114,10 @@ thread_local! {
 
 /// While this lives, the thread holds a lock of a buffer.
 #[derive(Debug)]
-pub(crate) struct Locked(());
+pub(crate) struct Locked {
+    /// What it held before; 0 if nothing.
+    before: u64,
+}
 
 impl Locked {
     #[inline]
@@ -123,15 +126,17 @@ impl Locked {
         if before != 0 {
             let _ = LOCKED_BESIDES.try_with(|besides| besides.borrow_mut().push(before));
         }
-        Locked(())
+        Locked { before }
     }
 }
 
 impl Drop for Locked {
     #[inline]
     fn drop(&mut self) {
-        let before = LOCKED_BESIDES.try_with(|besides| besides.borrow_mut().pop()).ok().flatten();
-        LOCKED.with(|locked| locked.set(before.unwrap_or(0)));
+        if self.before != 0 {
+            let _ = LOCKED_BESIDES.try_with(|besides| besides.borrow_mut().pop());
+        }
+        LOCKED.with(|locked| locked.set(self.before));
     }
 }
 

@@ -226,19 +226,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Whether an insert may be made here.
     #[inline]
     pub(crate) fn may_insert(&self) -> Result<(), Barred> {
+        if Self::DROPS {
+            return self.may_call();
+        }
+        if self.is_fork() { Err(Barred::Forked) } else { Ok(()) }
+    }
+
+    /// Whether any call may be made here.
+    #[inline]
+    pub(crate) fn may_call(&self) -> Result<(), Barred> {
         if self.is_fork() {
             Err(Barred::Forked)
-        } else if Self::DROPS && context::is_under_lock_of(self.instance) {
+        } else if context::is_under_lock_of(self.instance) {
             Err(Barred::UnderLock)
         } else {
             Ok(())
         }
-    }
-
-    /// Whether any call may be made here.
-    pub(crate) fn may_call(&self) -> Result<(), Barred> {
-        self.may_insert()?;
-        if context::is_under_lock_of(self.instance) { Err(Barred::UnderLock) } else { Ok(()) }
     }
 
     /// For calls that have no error to return.
@@ -293,7 +296,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         unabsorbed: Unabsorbed<V::Item>,
     ) -> Result<(), (InsertErrorKind, P, V::Item)> {
         let result = shard.insert_unabsorbed(spot.hash, probe, unabsorbed, self);
-        let result = result.map(|inserted| (inserted, None));
         match self.insert_with_room(spot, shard, result) {
             Err((InsertErrorKind::Full, probe, item)) => self.overflow(spot, probe, item),
             settled => settled,

@@ -1,13 +1,14 @@
 //! The end: close the gate, drain, and hand back what could not be delivered.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
 use super::life::Phase;
 use super::sync::Ordering;
 use crate::aggregate::Aggregate;
-use crate::batch::FlushReason;
+use crate::batch::{Content, FlushReason};
 use crate::dead_letter::Retirement;
 use crate::engine::flights::{Past, Stranded};
 use crate::key::Key;
@@ -58,7 +59,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             (flights.strand(), flights.sequences().collect::<Vec<u64>>())
         };
         let mut left = Leftovers::default();
-        stranded.into_iter().for_each(|(_, stranded)| left.add_batch(left_batch(stranded)));
+        stranded.into_iter().for_each(|stranded| left.add_batch(left_batch(stranded)));
         for mut shard in self.shards() {
             let (table, inserts) = shard.abandon(&still);
             left.add_table(table, inserts);
@@ -107,7 +108,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.life.phase() >= Phase::Closed {
             // What `handle_error` has kept since then.
             let kept = self.flights.lock().take_kept();
-            for (_, stranded) in kept {
+            for stranded in kept {
                 let batch = left_batch(stranded);
                 for entry in &batch.content.entries {
                     self.shard(entry.partition as usize).return_kept(entry);
@@ -132,7 +133,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 }
 
 /// A batch that nobody will acknowledge any more.
-fn left_batch<K, V>(stranded: Stranded<std::sync::Arc<crate::batch::Content<K, V>>>) -> LeftBatch<K, V> {
+fn left_batch<K, V>(stranded: Stranded<Arc<Content<K, V>>>) -> LeftBatch<K, V> {
     match stranded {
         Stranded::Running(content) => {
             LeftBatch { content, state: UndeliveredState::InCallback, may_be_applied: true }

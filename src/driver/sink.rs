@@ -20,16 +20,6 @@ use crate::interval::IntervalPolicy;
 use crate::key::Key;
 use crate::observer::Observer;
 
-impl Scope {
-    /// The cause, or the first of them.
-    pub(crate) fn cause(&self) -> &FailureCause {
-        match self {
-            Scope::Batch(failure) => &failure.cause,
-            Scope::Entries(failed) => &failed[0].failure.cause,
-        }
-    }
-}
-
 /// A sink of any kind, without its type. A blocking one does its work when it is called and
 /// returns a future that is ready.
 pub(crate) trait Sink<K, V>: Send + Sync {

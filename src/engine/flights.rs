@@ -199,11 +199,7 @@ impl<B: Clone> Flights<B> {
         };
         flight.stage = Stage::Failed;
         flight.cause = Some(cause);
-        match effect {
-            Effect::Unknown => flight.frozen = true,
-            Effect::NotApplied => {}
-            Effect::NeverApplied => flight.frozen = false,
-        }
+        flight.frozen = effect.may_be_applied(flight.frozen);
         true
     }
 
@@ -296,7 +292,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// Takes out what is kept.
-    pub(crate) fn take_kept(&mut self) -> Vec<(u64, Stranded<B>)> {
+    pub(crate) fn take_kept(&mut self) -> Vec<Stranded<B>> {
         self.take_out(|flight| matches!(flight.stage, Stage::Kept { .. }))
     }
 
@@ -345,7 +341,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// Shutdown's deadline: takes out everything except what is being settled at this moment.
-    pub(crate) fn strand(&mut self) -> Vec<(u64, Stranded<B>)> {
+    pub(crate) fn strand(&mut self) -> Vec<Stranded<B>> {
         self.agenda.clear();
         self.ready = Ready::default();
         self.take_out(|flight| !matches!(flight.stage, Stage::Settling | Stage::Assembling))
@@ -356,12 +352,12 @@ impl<B: Clone> Flights<B> {
         self.live.keys().copied()
     }
 
-    fn take_out(&mut self, which: impl Fn(&Flight<B>) -> bool) -> Vec<(u64, Stranded<B>)> {
+    fn take_out(&mut self, which: impl Fn(&Flight<B>) -> bool) -> Vec<Stranded<B>> {
         let (out, stay): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| which(flight));
         self.live = stay;
         self.kept -= out.values().filter(|flight| matches!(flight.stage, Stage::Kept { .. })).count();
-        out.into_iter().filter_map(|(sequence, flight)| Some((sequence, flight.stranded()?))).collect()
+        out.into_values().filter_map(Flight::stranded).collect()
     }
 
     fn settled_below(&self) -> u64 {

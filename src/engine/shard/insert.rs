@@ -125,9 +125,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     ) -> Result<Taken<V::Item>, Refused<P, V::Item>> {
         match self.absorb(hash, &probe, item) {
             Ok(absorbed) => Ok(absorbed),
-            Err(unabsorbed) => {
-                self.insert_unabsorbed(hash, probe, unabsorbed, host).map(|inserted| (inserted, None))
-            }
+            Err(unabsorbed) => self.insert_unabsorbed(hash, probe, unabsorbed, host),
         }
     }
 
@@ -190,11 +188,11 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         probe: P,
         unabsorbed: Unabsorbed<V::Item>,
         host: &impl Host<K, V>,
-    ) -> Result<Inserted, Refused<P, V::Item>> {
+    ) -> Result<Taken<V::Item>, Refused<P, V::Item>> {
         let Unabsorbed { item, why } = unabsorbed;
         let why = match why {
-            Obstacle::NoGeneration => return self.start(hash, probe, item, host),
-            Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
+            Obstacle::NoGeneration => return Ok((self.start(hash, probe, item, host)?, None)),
+            Obstacle::Unfit => return Ok((self.close_and_start(hash, probe, item, host)?, None)),
             Obstacle::Short(need) => Refusal::Short(need),
             Obstacle::NotAdmitted if self.cold.open => Refusal::NotAdmitted,
             Obstacle::NotAdmitted => Refusal::Closed,

@@ -125,14 +125,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         };
         let (batch, index) = numbering.place(entries.len());
         let flying = Flying { key: flying_key, hash, batch, index, count, rejoined };
-        entries.push(Entry {
-            late: u32::try_from(late).unwrap_or(u32::MAX),
-            ..self.take_off(flying, key, data, reason)
-        });
+        entries.push(self.take_off(flying, key, data, (reason, late)));
     }
 
     /// Marks a generation as in flight and makes it a batch's entry.
-    fn take_off(&mut self, flying: Flying<K>, key: K, data: V, reason: FlushReason) -> Entry<K, V> {
+    fn take_off(
+        &mut self,
+        flying: Flying<K>,
+        key: K,
+        data: V,
+        (reason, late): (FlushReason, Tick),
+    ) -> Entry<K, V> {
         let (hash, index, count) = (flying.hash, flying.index, u64::from(flying.count));
         self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
         self.leave(count);
@@ -148,7 +151,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             partition: self.cold.partition,
             index,
             counts_as_key: false,
-            late: 0,
+            late: u32::try_from(late).unwrap_or(u32::MAX),
         }
     }
 
