@@ -11,9 +11,9 @@ use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::builder::{Builder, RandomState};
 use crate::driver::core::Core;
-use crate::driver::life::Phase;
 use crate::driver::sync::Ordering;
-use crate::driver::waiter::WaiterRef;
+use crate::driver::wait::life::Phase;
+use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertManyError, ShutdownError};
 use crate::key::{Key, ToKey};
@@ -151,13 +151,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     pub fn insert(&self, key: K, item: V::Item) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
         let inserted = match core.may_insert() {
-            Ok(()) => core.insert(core.spot(&key), Owned(key), item),
-            Err(barred) => Err((barred.into(), Owned(key), item)),
+            Ok(()) => core.insert(core.intake.spot(&key), Owned(key), item),
+            Err(barred) => Err(InsertError::new(barred.into(), (Owned(key), item))),
         };
-        inserted.map_err(|(kind, Owned(key), item)| {
-            core.note_refused(kind, 1);
-            InsertError::new(kind, (key, item))
-        })
+        inserted.map_err(|refused| core.refuse(refused, |(Owned(key), item)| (key, item)))
     }
 
     /// As [`insert`](Self::insert), with a borrowed form of the key ([`ToKey`]): makes the key only if it
@@ -173,13 +170,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     {
         let core = self.core();
         let inserted = match core.may_insert() {
-            Ok(()) => core.insert(core.spot(key), key, item),
-            Err(barred) => Err((barred.into(), key, item)),
+            Ok(()) => core.insert(core.intake.spot(key), key, item),
+            Err(barred) => Err(InsertError::new(barred.into(), (key, item))),
         };
-        inserted.map_err(|(kind, _, item)| {
-            core.note_refused(kind, 1);
-            InsertError::new(kind, item)
-        })
+        inserted.map_err(|refused| core.refuse(refused, |(_, item)| item))
     }
 
     /// Inserts many items. Those of one key in their order, and one that is refused does not keep
@@ -274,7 +268,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     {
         let core = self.core();
         core.may_call()?;
-        let partition = core.spot(key).partition;
+        let partition = core.intake.spot(key).partition;
         self.wait(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter)))
     }
 
@@ -287,7 +281,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     pub fn flush_all_and_wait(&self, timeout: Duration) -> Result<(), FlushWaitError> {
         let core = self.core();
         core.may_call()?;
-        self.wait(timeout, 0..core.partitions(), |waiter| {
+        self.wait(timeout, 0..core.intake.partitions(), |waiter| {
             core.request_all(FlushReason::Requested, Some(waiter));
         })
     }

@@ -9,8 +9,8 @@ use equivalent::Equivalent;
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::buffer::Buffer;
-use crate::driver::context::{self, NoWait};
-use crate::driver::waiter::WaiterRef;
+use crate::driver::user::context::{self, NoWait};
+use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::shard::Owned;
 use crate::error::{FlushWaitError, InsertError, InsertErrorKind, ShutdownError};
 use crate::key::Key;
@@ -45,22 +45,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         timeout: Duration,
     ) -> Result<(), InsertError<(K, V::Item)>> {
         let core = self.core();
-        let spot = core.spot(&key);
-        let mut result = match core.may_insert() {
+        let spot = core.intake.spot(&key);
+        let mut inserted = match core.may_insert() {
             Ok(()) => core.insert_if_roomy(spot, Owned(key), item),
-            Err(barred) => Err((barred.into(), Owned(key), item)),
+            Err(barred) => Err(InsertError::new(barred.into(), (Owned(key), item))),
         };
-        if let Err((InsertErrorKind::Full, key, item)) = result {
-            result = if context::in_callback_of(core.instance) {
-                Err((NoWait::InCallback.into(), key, item))
+        if let Err(InsertError { kind: InsertErrorKind::Full, rejected: (key, item) }) = inserted {
+            inserted = if context::in_callback_of(core.instance) {
+                Err(InsertError::new(NoWait::InCallback.into(), (key, item)))
             } else {
                 core.insert_when_roomy_async(spot, key, item, timeout).await
             };
         }
-        result.map_err(|(kind, Owned(key), item)| {
-            core.note_refused(kind, 1);
-            InsertError::new(kind, (key, item))
-        })
+        inserted.map_err(|refused| core.refuse(refused, |(Owned(key), item)| (key, item)))
     }
 
     /// Waits until the buffer has room for one more key that weighs 1, for at most `timeout`. Others
@@ -96,7 +93,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     {
         let core = self.core();
         core.may_call()?;
-        let partition = core.spot(key).partition;
+        let partition = core.intake.spot(key).partition;
         self.wait_async(timeout, partition..partition + 1, |waiter| core.request(key, Some(waiter))).await
     }
 
@@ -113,7 +110,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         let core = self.core();
         core.may_call()?;
         let request = |waiter: &WaiterRef| core.request_all(FlushReason::Requested, Some(waiter));
-        self.wait_async(timeout, 0..core.partitions(), request).await
+        self.wait_async(timeout, 0..core.intake.partitions(), request).await
     }
 
     async fn wait_async(

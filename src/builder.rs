@@ -12,13 +12,12 @@ use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};
 use crate::driver::core::Core;
-#[cfg(any(feature = "test-util", feature = "tokio"))]
 use crate::driver::core::Driver;
-use crate::driver::life::Phase;
-use crate::driver::sink::Callbacks;
 #[cfg(feature = "tokio")]
-use crate::driver::tasks;
-use crate::driver::threads;
+use crate::driver::run::tasks;
+use crate::driver::run::threads;
+use crate::driver::user::callbacks::Callbacks;
+use crate::driver::wait::life::Phase;
 use crate::engine::retry::RetryPolicy;
 use crate::error::BuildError;
 use crate::interval::IntervalPolicy;
@@ -366,7 +365,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         D: IntoSink<K, V, Kind>,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
-        let buffer = self.assemble(|weak| make_sink(weak).erase(), |_| ())?;
+        let buffer = self.assemble(|weak| make_sink(weak).erase(), Driver::Threads)?;
         let core = buffer.core();
         #[cfg(feature = "test-util")]
         listen(core);
@@ -419,7 +418,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
             self.clock = Clock::of_runtime(&runtime);
         }
         let make_sink = |weak| make_sink(weak).erase();
-        let buffer = self.assemble(make_sink, |core| core.driver = Driver::Runtime)?;
+        let buffer = self.assemble(make_sink, Driver::Runtime)?;
         #[cfg(feature = "test-util")]
         listen(buffer.core());
         tasks::start(buffer.core(), &runtime)?;
@@ -461,7 +460,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         F: FnOnce(WeakBuffer<K, V, S>) -> D,
     {
         let make_sink = |weak| make_sink(weak).erase();
-        let buffer = self.clock(clock).assemble(make_sink, |core| core.driver = Driver::Inline)?;
+        let buffer = self.clock(clock).assemble(make_sink, Driver::Inline)?;
         listen(buffer.core());
         Ok(buffer)
     }
@@ -469,7 +468,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     fn assemble(
         self,
         make_sink: impl FnOnce(WeakBuffer<K, V, S>) -> Erased<K, V>,
-        adapt: impl FnOnce(&mut Core<K, V, S>),
+        driver: Driver,
     ) -> Result<Buffer<K, V, S>, BuildError> {
         let Builder { settings, hasher, clock, observers, interval_policy, .. } = self;
         settings.validate()?;
@@ -477,9 +476,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         let instance = std::hash::RandomState::new().hash_one("instance");
         Ok(Buffer::cyclic(|weak| {
             let callbacks = Callbacks::new(instance, make_sink(weak).0, observers, interval_policy);
-            let mut core = Core::new(settings, clock, hasher, callbacks, instance);
-            adapt(&mut core);
-            core
+            Core::new(settings, clock, hasher, callbacks, instance, driver)
         }))
     }
 }

@@ -7,8 +7,8 @@ use crate::aggregate::Aggregate;
 use crate::async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
 use crate::data_buffer::{BatchDataBuffer, DataBuffer};
 #[cfg(feature = "tokio")]
-use crate::driver::sink::{AsyncBatches, AsyncKeys};
-use crate::driver::sink::{Batches, Closure, Keys, Sink};
+use crate::driver::user::sink::{AsyncBatches, AsyncKeys};
+use crate::driver::user::sink::{Batches, Closure, Keys, Sink};
 use crate::failure::FlushError;
 use crate::key::Key;
 

@@ -53,11 +53,12 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         flight.frozen = failure.effect.may_be_applied(flight.frozen);
         match next(&failure, &flight, flight.lots.len(), flight.frozen) {
             Next::Again(_) => vec![flight],
-            Next::Halve(_) => {
+            Next::Split(_) => {
                 let halves = flight.lots.split_at(flight.lots.len() / 2);
-                let halves = [halves.0, halves.1].map(|half| self.part(process, &flight, half, false));
+                let halves = [halves.0, halves.1].into_iter().filter(|half| !half.is_empty());
+                let parts = halves.map(|half| self.part(process, &flight, half, false)).collect();
                 process.end(flight.id());
-                halves.into()
+                parts
             }
             Next::GiveUp => {
                 let about = about(&flight, failure, flight.frozen);
@@ -81,7 +82,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
             let part = self.part(process, &flight, &[lot], frozen);
             match next(&failure, &flight, 1, false) {
                 Next::GiveUp => given_up.push((part, failure)),
-                Next::Again(_) | Next::Halve(_) => on.push(part),
+                Next::Again(_) | Next::Split(_) => on.push(part),
             }
         }
         process.end(flight.id());

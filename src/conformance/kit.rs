@@ -6,7 +6,7 @@ use super::scenario::Scenario;
 use super::subject::Given;
 use super::world::World;
 use crate::aggregate::Aggregate;
-use crate::driver::future::complete;
+use crate::driver::user::future::complete;
 #[cfg(feature = "tokio")]
 use crate::into_sink::IntoAsyncSink;
 use crate::into_sink::IntoSink;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::batch::{BatchId, Content, FlushBatch};
 use crate::dead_letter::Retirement;
-use crate::driver::sink::Callbacks;
+use crate::driver::user::callbacks::Callbacks;
 
 /// So many inserts into the key of this number.
 #[derive(Debug, Clone, Copy)]

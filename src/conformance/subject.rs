@@ -1,6 +1,6 @@
 //! What is put to the test: a sink that can be made anew, and its storage.
 
-use crate::driver::sink::Sink;
+use crate::driver::user::sink::Sink;
 use crate::into_sink::Erased;
 
 pub(super) trait Subject<K, V> {

@@ -17,7 +17,7 @@ use super::scenario::Scenario;
 use super::subject::Subject;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, Content, Entry, FlushReason};
-use crate::driver::sink::Callbacks;
+use crate::driver::user::callbacks::Callbacks;
 use crate::failure::Scope;
 use crate::key::Key;
 

@@ -45,6 +45,15 @@ impl Clock {
         }
     }
 
+    /// A point in time as the system knows it; `None` if time passes otherwise, or does not get there.
+    pub(crate) fn instant(&self, time: Duration) -> Option<Instant> {
+        match self {
+            Clock::System(epoch) => epoch.checked_add(time),
+            #[cfg(any(feature = "test-util", feature = "tokio"))]
+            _ => None,
+        }
+    }
+
     /// Waits on `changed` until it is notified, or until `deadline`, whichever is first. May also
     /// wake up for nothing.
     pub(crate) fn wait<T>(
@@ -103,8 +112,8 @@ mod manual {
     use std::sync::{Arc, Weak};
     use std::time::Duration;
 
-    use crate::driver::context;
     use crate::driver::sync::Mutex;
+    use crate::driver::user::context;
 
     /// Something that has to know when the time has moved.
     pub(crate) trait Listener: Send + Sync {

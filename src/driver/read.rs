@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use equivalent::Equivalent;
 
-use super::core::{Core, ShardGuard};
+use super::core::Core;
+use super::intake::{HOLD, ShardGuard};
 use super::sync::{Ordering, yield_now};
-use super::waiter::WaiterRef;
+use super::wait::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, FlushReason};
 use crate::engine::flights::Presence;
@@ -25,16 +26,17 @@ pub(crate) struct Seen<V> {
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Inserts pending, and in flight.
     pub(crate) fn count<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> (u64, u64) {
-        let spot = self.spot(key);
-        let shard = self.shard(spot.partition);
+        let spot = self.intake.spot(key);
+        let Some(shard) = self.intake.look(spot.partition) else { return (0, 0) };
         let matches = |other: &K| key.equivalent(other);
         let in_flight = shard.in_flight(spot.hash, matches).map_or(0, |in_flight| in_flight.count);
         (shard.pending_count(spot.hash, matches), in_flight)
     }
 
     pub(crate) fn contains<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> bool {
-        let spot = self.spot(key);
-        self.shard(spot.partition).contains(spot.hash, |other| key.equivalent(other))
+        let spot = self.intake.spot(key);
+        let shard = self.intake.look(spot.partition);
+        shard.is_some_and(|shard| shard.contains(spot.hash, |other| key.equivalent(other)))
     }
 
     /// Copies a key's data. Pending data is copied under the partition's lock, data in flight
@@ -43,19 +45,20 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     where
         V: Clone,
     {
-        let spot = self.spot(key);
+        let spot = self.intake.spot(key);
         let matches = |other: &K| key.equivalent(other);
         let mut waited_for = None;
         loop {
             let (pending, in_flight) = {
-                let shard = self.shard(spot.partition);
+                let Some(shard) = self.intake.look(spot.partition) else {
+                    return Seen { pending: Vec::new(), in_flight: None };
+                };
                 (shard.pending_data(spot.hash, matches), shard.in_flight(spot.hash, matches))
             };
             let Some(InFlight { batch, index, .. }) = in_flight else {
                 return Seen { pending, in_flight: None };
             };
-            let presence = self.flights.lock().content(batch);
-            match presence {
+            match self.dispatch.content(batch) {
                 // While it is in flight its data stays the same, so the two belong together.
                 Presence::Here(content) => {
                     let data = content.entries[index as usize].data.clone();
@@ -65,7 +68,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 Presence::InTransit if waited_for == Some(batch) => return Seen { pending, in_flight: None },
                 Presence::InTransit => {
                     waited_for = Some(batch);
-                    drop(self.assembly.lock());
+                    drop(self.dispatch.pause_assembly());
                 }
                 // Settled between the two looks: look again.
                 Presence::Gone => yield_now(),
@@ -74,10 +77,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     pub(crate) fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
-        let spot = self.spot(key);
-        let mut shard = self.shard(spot.partition);
+        let spot = self.intake.spot(key);
+        let Some(mut shard) = self.intake.look(spot.partition) else { return Vec::new() };
         let removed = shard.remove(spot.hash, |other| key.equivalent(other));
-        self.release_from(&mut shard);
+        self.intake.release_from(&mut shard);
         drop(shard);
         let Some((data, settlement)) = removed else { return Vec::new() };
         self.follow_settlement(settlement, None);
@@ -87,27 +90,30 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Every key that holds data; each partition at its own instant.
     pub(crate) fn keys(&self) -> Vec<K> {
         let mut keys = Vec::new();
-        for partition in 0..self.partitions() {
+        for partition in 0..self.intake.partitions() {
             let mut from = Some(0);
             while let Some(start) = from {
-                from = self.shard(partition).some_keys(start, Self::HOLD, &mut keys);
+                let shard = self.intake.look(partition);
+                from = shard.and_then(|shard| shard.some_keys(start, HOLD, &mut keys));
             }
-            self.shard(partition).flying_keys(&mut keys);
+            if let Some(shard) = self.intake.look(partition) {
+                shard.flying_keys(&mut keys);
+            }
         }
         keys
     }
 
     /// Makes a key due.
     pub(crate) fn request<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q, waiter: Option<&WaiterRef>) {
-        let spot = self.spot(key);
-        let mut shard = self.shard(spot.partition);
+        let spot = self.intake.spot(key);
+        let Some(mut shard) = self.intake.look(spot.partition) else { return };
         let request = shard.request(spot.hash, |other| key.equivalent(other), FlushReason::Requested, waiter);
         if let Some(waiter) = waiter {
             waiter.expect(request.outstanding);
         }
         drop(shard);
         if request.due {
-            self.doorbell.ring();
+            self.dispatch.doorbell().ring();
         }
     }
 
@@ -128,40 +134,42 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 waiter.expect(shard.watch_flying(waiter));
             }
         };
-        for partition in (0..self.partitions()).take_while(|_| go_on()) {
-            watch_flying(self.shard(partition));
-            if reason == FlushReason::Volume {
-                let mut shard = self.shard(partition);
+        for partition in (0..self.intake.partitions()).take_while(|_| go_on()) {
+            let Some(shard) = self.intake.look(partition) else { continue };
+            watch_flying(shard);
+            if reason == FlushReason::Volume
+                && let Some(mut shard) = self.intake.look(partition)
+            {
                 shard.count_afresh();
-                self.release_from(&mut shard);
+                self.intake.release_from(&mut shard);
             }
             let mut from = Some(0);
             while let Some(start) = from {
-                let mut shard = self.shard(partition);
-                let (request, next) = shard.request_some(start, Self::HOLD, reason, waiter);
+                let Some(mut shard) = self.intake.look(partition) else { break };
+                let (request, next) = shard.request_some(start, HOLD, reason, waiter);
                 if let Some(waiter) = waiter {
                     waiter.expect(request.outstanding);
                 }
                 from = next;
             }
             // What has been taken meanwhile was no longer there to be met.
-            watch_flying(self.shard(partition));
+            self.intake.look(partition).into_iter().for_each(watch_flying);
         }
-        self.doorbell.ring();
+        self.dispatch.doorbell().ring();
     }
 
     pub(crate) fn forget_waiter(&self, waiter: &WaiterRef, partitions: impl Iterator<Item = usize>) {
         self.waiters.lock().retain(|other| other != waiter);
-        partitions.for_each(|partition| self.shard(partition).forget_waiter(waiter));
+        partitions
+            .filter_map(|partition| self.intake.look(partition))
+            .for_each(|mut shard| shard.forget_waiter(waiter));
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
         let mut oldest = None;
-        for mut shard in self.shards() {
-            shard.add_to(&mut stats);
+        let mut stats = self.intake.stats(|shard| {
             oldest = [oldest, shard.oldest_deadline()].into_iter().flatten().min();
-        }
+        });
         stats.oldest_pending = oldest.map_or(Duration::ZERO, |deadline| {
             let began = tick::to_duration(deadline).saturating_sub(self.settings.schedule.interval);
             self.clock.now().saturating_sub(began)
@@ -176,8 +184,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         stats.overdue = counters.overdue.load(Ordering::Relaxed);
         stats.late = counters.late.load(Ordering::Relaxed);
         stats.panics = self.callbacks.panics();
-        stats.workers = self.workers.load(Ordering::Relaxed) as u64;
-        stats.hibernating = self.hibernating.load(Ordering::Relaxed);
+        stats.workers = self.dispatch.workers() as u64;
+        stats.hibernating = self.dispatch.is_hibernating();
         stats
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::life::Phase;
 use super::sync::Ordering;
+use super::wait::life::Phase;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushReason};
 use crate::dead_letter::Retirement;
@@ -18,18 +18,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Closes the gate and makes everything due, to be over by `deadline`. Does not wait.
     pub(crate) fn begin_shutdown(&self, deadline: Duration) {
         if self.life.begin_closing(deadline) {
-            self.shards().for_each(|mut shard| shard.close());
+            self.intake.close();
             // From here on nothing gets in, so that empty means empty.
             self.life.enter(Phase::Draining);
             self.life.tell();
-            self.room.wake_all();
+            self.intake.wake_all();
             // Without any time for it nothing more is to be delivered.
             if self.clock.now() < deadline {
                 self.request_all_while(FlushReason::Shutdown, None, || self.clock.now() < deadline);
-                self.flights.lock().hurry();
+                self.dispatch.hurry();
             }
         }
-        self.doorbell.ring();
+        self.dispatch.doorbell().ring();
     }
 
     /// Called when everything is flushed or the deadline has come, by whoever notices.
@@ -41,8 +41,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.life.tell();
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.iter().for_each(|waiter| waiter.close());
-        self.room.wake_all();
-        self.doorbell.ring();
+        self.intake.wake_all();
+        self.dispatch.doorbell().ring();
         if self.orphaned.load(Ordering::Relaxed) {
             self.report_left();
         }
@@ -50,17 +50,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Puts all that is left aside as undelivered. False if that is done already.
     fn put_aside(&self) -> bool {
-        let _assembly = self.assembly.lock();
+        let _assembly = self.dispatch.pause_assembly();
         if self.life.phase() != Phase::Draining {
             return false;
         }
-        let (stranded, still) = {
-            let mut flights = self.flights.lock();
-            (flights.strand(), flights.sequences().collect::<Vec<u64>>())
-        };
+        let (stranded, still) = self.dispatch.strand();
         let mut left = Leftovers::default();
         stranded.into_iter().for_each(|stranded| left.add_batch(left_batch(stranded)));
-        for mut shard in self.shards() {
+        for mut shard in self.intake.shards() {
             let (table, inserts) = shard.abandon(&still);
             left.add_table(table, inserts);
         }
@@ -68,11 +65,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         *self.left.lock() = left;
         self.life.enter(Phase::Closed);
         true
-    }
-
-    /// Whether nothing but the sink's end is left to be done.
-    pub(crate) fn is_out_of_work(&self) -> bool {
-        self.flights.lock().active() == 0
     }
 
     /// Tells the sink that the buffer is over and lets it go. Called once, by whoever did the buffer's
@@ -107,11 +99,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut fetched = std::mem::take(&mut *left);
         if self.life.phase() >= Phase::Closed {
             // What `handle_error` has kept since then.
-            let kept = self.flights.lock().take_kept();
+            let kept = self.dispatch.take_kept();
             for stranded in kept {
                 let batch = left_batch(stranded);
                 for entry in &batch.content.entries {
-                    self.shard(entry.partition as usize).return_kept(entry);
+                    self.intake.shard(entry.partition).return_kept(entry);
                     self.counters.returned.fetch_add(entry.count, Ordering::Relaxed);
                     fetched.add_inserts(entry.count);
                 }
@@ -128,7 +120,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let (keys, inserts) = (left.len(), left.inserts());
             self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
         }
-        self.let_go(left);
+        self.callbacks.let_go(left);
     }
 }
 

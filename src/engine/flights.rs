@@ -41,7 +41,6 @@ struct Flight<B> {
 /// An attempt that begins.
 #[derive(Debug)]
 pub(crate) struct Started<B> {
-    pub(crate) sequence: u64,
     pub(crate) batch: B,
     /// From 1.
     pub(crate) attempt: u32,
@@ -183,7 +182,7 @@ impl<B: Clone> Flights<B> {
         flight.attempts += 1;
         flight.stage = Stage::Running { since: now, overdue_at: Some(overdue_at) };
         let batch = flight.batch.clone().unwrap_or_else(|| unreachable!("what is ready has its content"));
-        Some(Started { sequence, batch, attempt: flight.attempts, settled_below })
+        Some(Started { batch, attempt: flight.attempts, settled_below })
     }
 
     /// The callback is back, with a failure, of which it says what that means for the batch, or without.

@@ -144,13 +144,15 @@ impl RetryPolicy {
             // However short the policy's waits are, they were not meant to go on.
             (false, true) => draining_wait(attempt.number - self.attempts.unwrap_or(0) + 1),
         };
+        let several = attempt.keys > 1;
         let splits = match failure.effect {
-            Effect::NeverApplied => true,
-            Effect::NotApplied => !attempt.frozen,
+            // The sink may have seen to it that this id is never applied.
+            Effect::NeverApplied => several || again,
+            Effect::NotApplied => several && !attempt.frozen,
             Effect::Unknown => false,
         };
-        match (splits && attempt.keys > 1, again) {
-            (true, _) => Next::Halve(wait),
+        match (splits, again) {
+            (true, _) => Next::Split(wait),
             (false, true) => Next::Again(wait),
             (false, false) => Next::GiveUp,
         }
@@ -190,9 +192,9 @@ pub(crate) struct Attempt {
 pub(crate) enum Next {
     /// The same batch again, after this wait.
     Again(Duration),
-    /// Nothing of it was applied and some key of it may be to blame: each half goes on as a batch of its
-    /// own.
-    Halve(Duration),
+    /// Nothing of it was applied. Some key of it may be to blame: each half goes on as a batch of its own. One
+    /// key does so by itself, for its batch can never be applied.
+    Split(Duration),
     /// `handle_error` decides.
     GiveUp,
 }
@@ -215,15 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_applied_is_sent_again_and_what_was_not_is_halved() {
+    fn what_may_be_applied_is_sent_again_and_what_was_not_is_split() {
         let policy = RetryPolicy::fixed(2, Duration::from_secs(3));
-        let (again, halve) = (Next::Again(Duration::from_secs(3)), Next::Halve(Duration::from_secs(3)));
+        let (again, split) = (Next::Again(Duration::from_secs(3)), Next::Split(Duration::from_secs(3)));
         let frozen = Attempt { frozen: true, ..FIRST };
         let alone = Attempt { keys: 1, ..FIRST };
         for (effect, first, frozen_too, one_key) in [
             (Effect::Unknown, again, again, again),
-            (Effect::NotApplied, halve, again, again),
-            (Effect::NeverApplied, halve, halve, again),
+            (Effect::NotApplied, split, again, again),
+            (Effect::NeverApplied, split, split, split),
         ] {
             let next = |attempt| policy.next(&failed(effect), attempt, 0.0);
             assert_eq!([next(FIRST), next(frozen), next(alone)], [first, frozen_too, one_key], "{effect:?}");
@@ -234,7 +236,7 @@ mod tests {
     fn the_last_attempt_is_given_up_but_halves_get_one_of_their_own() {
         let policy = RetryPolicy::never();
         assert_eq!(policy.next(&failed(Effect::Unknown), FIRST, 0.0), Next::GiveUp);
-        assert_eq!(policy.next(&failed(Effect::NotApplied), FIRST, 0.0), Next::Halve(Duration::ZERO));
+        assert_eq!(policy.next(&failed(Effect::NotApplied), FIRST, 0.0), Next::Split(Duration::ZERO));
         let alone = Attempt { keys: 1, ..FIRST };
         assert_eq!(policy.next(&failed(Effect::NeverApplied), alone, 0.0), Next::GiveUp);
     }

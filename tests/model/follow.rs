@@ -274,6 +274,9 @@ impl<V: Kind> Model<V> {
             }
             Some((from, until)) => {
                 self.retries += 1;
+                // What can never be applied under its id goes on under another.
+                let never = telling.effect == Effect::NeverApplied;
+                let ident = if never { self.part(attempt.lines.clone()) } else { ident };
                 self.set_waits(&attempt.lines, frozen, Wait::Attempt { ident, from, until });
             }
             None => self.set_waits(&attempt.lines, frozen, giving_up),

@@ -183,7 +183,7 @@ impl DataBuffer<String, Vec<u8>> for Names {
 
 /// With a hasher and a name of the user's own.
 #[test]
-fn the_hasher_is_used_and_threads_bear_the_buffers_name() {
+fn the_hasher_is_used_and_threads_bear_the_crates_name() {
     let names = Arc::default();
     let builder = Buffer::builder().hasher(std::hash::RandomState::new()).name("views");
     let buffer = builder.start(Names(Arc::clone(&names))).expect("the settings are good");
@@ -194,6 +194,6 @@ fn the_hasher_is_used_and_threads_bear_the_buffers_name() {
     buffer.shutdown(secs(60)).expect("all is delivered");
     let names = names.lock().unwrap();
     assert_eq!(names.len(), 100);
-    assert!(names.iter().all(|name| name == "views-worker"), "{names:?}");
+    assert!(names.iter().all(|name| name == "write-behind"), "{names:?}");
     assert!(format!("{buffer:?}").contains("views"));
 }

@@ -105,9 +105,9 @@ fn rest_write_behind(keys: usize, watch: Duration) -> Rest {
         assert!(Instant::now() < patience, "it does not come to rest: {:?}", peer.0.stats());
         thread::park_timeout(Duration::from_secs(60));
     }
-    // The main thread, the scheduler, and the workers until they are gone.
-    while threads().len() > 2 {
-        assert!(Instant::now() < patience, "its workers do not leave");
+    // The main thread, and the buffer's until they are gone.
+    while threads().len() > 1 {
+        assert!(Instant::now() < patience, "its threads do not leave");
         thread::sleep(Duration::from_millis(10));
     }
     let rest = look_on(watch);

@@ -65,10 +65,12 @@ mod lock {
             guard.0 = Some(self.0.wait(lock).unwrap_or_else(PoisonError::into_inner));
         }
 
-        /// Never says that it timed out.
-        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) -> bool {
+        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) {
             self.wait(guard);
-            false
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
         }
 
         pub(crate) fn notify_all(&self) {
@@ -77,24 +79,18 @@ mod lock {
     }
 }
 
-/// As much of crossbeam-channel as the crate uses: one sender, any number of receivers.
+/// As much of crossbeam-channel as the crate uses, which never fills one.
 mod channel {
     use std::collections::VecDeque;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::{Condvar, Mutex};
 
     #[derive(Debug)]
     struct Shared<T> {
-        state: Mutex<State<T>>,
-        changed: Condvar,
-    }
-
-    #[derive(Debug)]
-    struct State<T> {
-        messages: VecDeque<T>,
-        capacity: usize,
-        sender_gone: bool,
+        messages: Mutex<VecDeque<T>>,
+        sent: Condvar,
     }
 
     #[derive(Debug)]
@@ -102,55 +98,31 @@ mod channel {
     #[derive(Debug)]
     pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
-    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-        let state = State { messages: VecDeque::new(), capacity, sender_gone: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+    pub(crate) fn bounded<T>(_capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let shared = Arc::new(Shared { messages: Mutex::new(VecDeque::new()), sent: Condvar::new() });
         (Sender(Arc::clone(&shared)), Receiver(shared))
     }
 
     impl<T> Sender<T> {
         pub(crate) fn send(&self, message: T) -> Result<(), ()> {
-            let mut state = self.0.state.lock();
-            while state.messages.len() == state.capacity {
-                self.0.changed.wait(&mut state);
-            }
-            state.messages.push_back(message);
-            self.0.changed.notify_all();
+            self.0.messages.lock().push_back(message);
+            self.0.sent.notify_all();
             Ok(())
-        }
-    }
-
-    impl<T> Drop for Sender<T> {
-        fn drop(&mut self) {
-            self.0.state.lock().sender_gone = true;
-            self.0.changed.notify_all();
-        }
-    }
-
-    impl<T> Clone for Receiver<T> {
-        fn clone(&self) -> Self {
-            Receiver(Arc::clone(&self.0))
         }
     }
 
     impl<T> Receiver<T> {
         pub(crate) fn try_recv(&self) -> Result<T, ()> {
-            let message = self.0.state.lock().messages.pop_front().ok_or(())?;
-            self.0.changed.notify_all();
-            Ok(message)
+            self.0.messages.lock().pop_front().ok_or(())
         }
 
-        pub(crate) fn recv(&self) -> Result<T, ()> {
-            let mut state = self.0.state.lock();
+        pub(crate) fn recv_timeout(&self, _timeout: Duration) -> Result<T, ()> {
+            let mut messages = self.0.messages.lock();
             loop {
-                if let Some(message) = state.messages.pop_front() {
-                    self.0.changed.notify_all();
+                if let Some(message) = messages.pop_front() {
                     return Ok(message);
                 }
-                if state.sender_gone {
-                    return Err(());
-                }
-                self.0.changed.wait(&mut state);
+                self.0.sent.wait(&mut messages);
             }
         }
     }

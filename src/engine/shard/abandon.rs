@@ -22,7 +22,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
     pub(crate) fn abandon(&mut self, still: &[u64]) -> (Abandoned<K, V>, u64) {
         let pending_inserts = self.pending_inserts();
         self.leave(pending_inserts);
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let mut flying = mem::take(&mut cold.flying);
         let mut stays = 0;
         if !still.is_empty() {

@@ -56,35 +56,33 @@ pub(crate) struct Need {
     pub(crate) weight: u64,
 }
 
+/// An insert that was refused: what is given back, and why.
+pub(crate) struct Refused<T, W> {
+    pub(crate) back: T,
+    pub(crate) why: W,
+}
+
+/// Why a key's generation did not take an item just like that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Closed,
-    /// The shard's admissions are used up.
-    NotAdmitted,
-    /// The shard's credit does not cover this.
-    Short(Need),
-}
-
-/// A refused insert gives back what it was given.
-pub(crate) struct Refused<P, I> {
-    pub(crate) probe: P,
-    pub(crate) item: I,
-    pub(crate) why: Refusal,
-}
-
-/// An item that its key's generation did not take just like that.
-pub(crate) struct Unabsorbed<I> {
-    item: I,
-    why: Obstacle,
-}
-
-enum Obstacle {
+pub(crate) enum Obstacle {
     /// The shard is closed, or its admissions are used up.
     NotAdmitted,
     NoGeneration,
     /// The generation can absorb no more.
     Unfit,
+    /// The shard's credit does not cover this.
     Short(Need),
+}
+
+/// What a shard needs from outside before it can take an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// It is not made.
+    Making,
+    /// It is closed: nothing helps.
+    Opening,
+    Admission,
+    Room(Need),
 }
 
 /// Settles the weight of an aggregate on what it really became, even if `absorb` panics.
@@ -114,44 +112,28 @@ fn early(completed: bool) -> FlushReason {
 }
 
 impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
-    /// Adds an item to its key's generation, or starts one. What that lets go of is to be dropped outside
-    /// the lock.
-    pub(crate) fn insert<P: Probe<K>>(
-        &mut self,
-        hash: u32,
-        probe: P,
-        item: V::Item,
-        host: &impl Host<K, V>,
-    ) -> Result<Taken<V::Item>, Refused<P, V::Item>> {
-        match self.absorb(hash, &probe, item) {
-            Ok(absorbed) => Ok(absorbed),
-            Err(unabsorbed) => self.insert_unabsorbed(hash, probe, unabsorbed, host),
-        }
-    }
-
     /// Adds an item to its key's generation if that takes it just like that. Returns what that lets go of.
     ///
-    /// Everything else is left to [`insert_unabsorbed`](Self::insert_unabsorbed), so that this takes
-    /// few instructions: the fewer they are, the more inserts a processor has under way while it
-    /// waits for memory.
+    /// Everything else is left to [`overcome`](Self::overcome), so that this takes few instructions: the
+    /// fewer they are, the more inserts a processor has under way while it waits for memory.
     #[inline(always)]
     pub(crate) fn absorb<P: Probe<K>>(
         &mut self,
         hash: u32,
         probe: &P,
         item: V::Item,
-    ) -> Result<Taken<V::Item>, Unabsorbed<V::Item>> {
+    ) -> Result<Taken<V::Item>, Refused<V::Item, Obstacle>> {
         if self.busy.admissions == 0 {
-            return Err(Unabsorbed { item, why: Obstacle::NotAdmitted });
+            return Err(Refused { back: item, why: Obstacle::NotAdmitted });
         }
         let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
-            return Err(Unabsorbed { item, why: Obstacle::NoGeneration });
+            return Err(Refused { back: item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
-            return Err(Unabsorbed { item, why: Obstacle::Unfit });
+            return Err(Refused { back: item, why: Obstacle::Unfit });
         }
         if let Some(need) = self.busy.short_of(pending.data.growth(&item)) {
-            return Err(Unabsorbed { item, why: Obstacle::Short(need) });
+            return Err(Refused { back: item, why: Obstacle::Short(need) });
         }
         let (was_ready, before) = (pending.data.is_ready(), pending.data.weight());
         let weighing = Weighing { data: &mut pending.data, before, credit: &mut self.busy };
@@ -173,7 +155,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// The generation has absorbed so many inserts, which may be one of the steps.
     #[cold]
     fn reach(&mut self, timer: u32, count: u32) -> Inserted {
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         match cold.deadlines.step(timer, count) {
             Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
             Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
@@ -181,23 +163,24 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         }
     }
 
-    /// Does what [`absorb`](Self::absorb) found to be necessary.
-    pub(crate) fn insert_unabsorbed<P: Probe<K>>(
+    /// Overcomes what was in the way of [`absorb`](Self::absorb), if a new generation does.
+    pub(crate) fn overcome<P: Probe<K>>(
         &mut self,
         hash: u32,
         probe: P,
-        unabsorbed: Unabsorbed<V::Item>,
+        refused: Refused<V::Item, Obstacle>,
         host: &impl Host<K, V>,
-    ) -> Result<Taken<V::Item>, Refused<P, V::Item>> {
-        let Unabsorbed { item, why } = unabsorbed;
+    ) -> Result<Inserted, Refused<(P, V::Item), Lack>> {
+        let Refused { back: item, why } = refused;
         let why = match why {
-            Obstacle::NoGeneration => return Ok((self.start(hash, probe, item, host)?, None)),
-            Obstacle::Unfit => return Ok((self.close_and_start(hash, probe, item, host)?, None)),
-            Obstacle::Short(need) => Refusal::Short(need),
-            Obstacle::NotAdmitted if self.cold.open => Refusal::NotAdmitted,
-            Obstacle::NotAdmitted => Refusal::Closed,
+            Obstacle::NoGeneration => return self.start(hash, probe, item, host),
+            Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
+            Obstacle::Short(need) => Lack::Room(need),
+            Obstacle::NotAdmitted if !self.is_made() => Lack::Making,
+            Obstacle::NotAdmitted if self.cold.open => Lack::Admission,
+            Obstacle::NotAdmitted => Lack::Opening,
         };
-        Err(Refused { probe, item, why })
+        Err(Refused { back: (probe, item), why })
     }
 
     #[cold]
@@ -212,12 +195,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         probe: P,
         item: V::Item,
         host: &impl Host<K, V>,
-    ) -> Result<Inserted, Refused<P, V::Item>> {
-        let cold = &mut **self.cold;
+    ) -> Result<Inserted, Refused<(P, V::Item), Lack>> {
+        let cold = &mut *self.cold;
         let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
         let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
         if need.keys > cold.key_credit || self.busy.short_of(need.weight).is_some() {
-            return Err(Refused { probe, item, why: Refusal::Short(need) });
+            return Err(Refused { back: (probe, item), why: Lack::Room(need) });
         }
         // The user's code first: if it panics, nothing has changed yet.
         let (key, data) = (probe.into_key(), V::start(item));
@@ -255,11 +238,11 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         probe: P,
         item: V::Item,
         host: &impl Host<K, V>,
-    ) -> Result<Inserted, Refused<P, V::Item>> {
+    ) -> Result<Inserted, Refused<(P, V::Item), Lack>> {
         if let Some(need) = self.busy.short_of(V::start_weight(&item)) {
-            return Err(Refused { probe, item, why: Refusal::Short(need) });
+            return Err(Refused { back: (probe, item), why: Lack::Room(need) });
         }
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let data = V::start(item);
         let completed = data.is_ready();
         self.busy.use_weight(data.weight());

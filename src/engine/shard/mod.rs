@@ -24,6 +24,7 @@ mod take;
 mod tests;
 mod volume;
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -39,7 +40,7 @@ use deadlines::Deadlines;
 
 pub(crate) use abandon::Abandoned;
 pub(crate) use deadlines::{Step, Timing};
-pub(crate) use insert::{Inserted, Need, Owned, Probe, Refusal, Refused, Taken, Unabsorbed};
+pub(crate) use insert::{Inserted, Lack, Need, Obstacle, Owned, Probe, Refused};
 pub(crate) use read::InFlight;
 pub(crate) use settle::{Settled, Settlement, Ticket};
 pub(crate) use take::Numbering;
@@ -79,10 +80,30 @@ pub(crate) struct Shard<K, V, T> {
     pending: HashTable<Pending<K, V>>,
     /// No lower count means anything to a generation's deadline.
     first_step: u32,
-    cold: Box<CachePadded<Cold<K, V, T>>>,
+    cold: Elsewhere<K, V, T>,
     /// Apart from the lock: those who spin on the lock keep fetching its cache line, and each write
     /// beside it would have to take the line away from them.
     busy: CachePadded<Busy>,
+}
+
+/// The rest of a partition: none as long as it is not made.
+#[derive(Debug)]
+struct Elsewhere<K, V, T>(Option<Box<CachePadded<Cold<K, V, T>>>>);
+
+impl<K, V, T> Deref for Elsewhere<K, V, T> {
+    type Target = Cold<K, V, T>;
+
+    #[inline]
+    fn deref(&self) -> &Cold<K, V, T> {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("the partition is made"))
+    }
+}
+
+impl<K, V, T> DerefMut for Elsewhere<K, V, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Cold<K, V, T> {
+        self.0.as_mut().unwrap_or_else(|| unreachable!("the partition is made"))
+    }
 }
 
 /// What every insert writes.
@@ -165,12 +186,18 @@ fn spread(hash: u32) -> u64 {
 }
 
 impl<K, V, T> Shard<K, V, T> {
+    /// The place of a partition that is not made. All it can do is refuse inserts: it has no admissions.
+    pub(crate) fn unmade() -> Self {
+        let (pending, busy, cold) = (HashTable::new(), CachePadded::default(), Elsewhere(None));
+        Shard { pending, first_step: u32::MAX, busy, cold }
+    }
+
     pub(crate) fn new(partition: u32, timing: Timing, random: SmallRng) -> Self {
         Shard {
             pending: HashTable::new(),
             first_step: timing.first_step(),
             busy: CachePadded::default(),
-            cold: Box::new(CachePadded::new(Cold {
+            cold: Elsewhere(Some(Box::new(CachePadded::new(Cold {
                 open: true,
                 timers: Timers::nth(partition),
                 flying: HashTable::new(),
@@ -184,8 +211,14 @@ impl<K, V, T> Shard<K, V, T> {
                 watches: Watches::default(),
                 deadlines: Deadlines::new(timing, random),
                 partition,
-            })),
+            })))),
         }
+    }
+
+    /// Whether it is more than a place.
+    #[inline]
+    pub(crate) fn is_made(&self) -> bool {
+        self.cold.0.is_some()
     }
 
     /// Refuses inserts from now on.
@@ -198,9 +231,15 @@ impl<K, V, T> Shard<K, V, T> {
         self.cold.open
     }
 
-    /// Whether it holds no data at all.
+    /// Whether nothing is pending and nothing in flight.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.cold.flying.is_empty()
+    }
+
+    /// Whether it holds nothing, not even what is kept as undelivered: then its counters are all that it is.
+    pub(crate) fn is_vacant(&self) -> bool {
+        let Tally { keys, in_flight, undelivered, .. } = self.cold.tally;
+        self.is_empty() && keys + in_flight + undelivered + self.cold.weight_granted == 0
     }
 
     /// Queues what is due at `now`, at most `budget` timers in one call.

@@ -98,7 +98,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.tell(&flying.key, 1, &mut settlement.reached);
         self.cold.tally.in_flight -= ticket.count;
         self.come_back(ticket.count);
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let deadline = cold.deadlines.draw(now, host.interval(&flying.key, &data, now));
         settlement.armed = Some(deadline.tick);
         let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
@@ -143,7 +143,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// A flight that was given up goes on: tells those who waited for it. Its mark gets a new place.
     pub(crate) fn fly_on(&mut self, ticket: &Ticket, settlement: &mut Settlement<K, T>) {
         let place = |flying: &Flying<K>| flying.batch == ticket.batch && flying.index == ticket.index;
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         if let Some(flying) = cold.flying.find(spread(ticket.hash), place) {
             cold.watches.settled(&flying.key, 1, &mut settlement.reached);
             // It is still there, before all others.
@@ -164,7 +164,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         batch: u64,
         settlement: &mut Settlement<K, T>,
     ) {
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let rejoined = self.pending.find(spread(entry.hash), |pending| pending.key == entry.key).is_some();
         let (hash, index, count) = (entry.hash, entry.index, u32::try_from(entry.count).unwrap_or(u32::MAX));
         let flying = Flying { key: entry.key.clone(), hash, batch, index, count, rejoined };
@@ -200,7 +200,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     ) -> Option<(Vec<V>, Settlement<K, T>)> {
         let found = self.pending.find_entry(spread(hash), |pending| matches(&pending.key)).ok()?;
         let (Pending { key, data, count, timer }, _) = found.remove();
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         cold.timers.cancel(timer);
         let mut settlement = Settlement::default();
         let flying = cold.flying.find_mut(spread(hash), |flying| flying.key == key);

@@ -92,7 +92,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         // No table promises that what is taken out of it leaves all others where they are.
         let stayed = self.pending.get_bucket(bucket).is_some_and(|pending| pending.timer == timer);
         let bucket = if stayed { bucket } else { self.bucket_of(timer, hash) };
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let found = self.pending.get_bucket_entry(bucket).unwrap_or_else(|_| unreachable!("it is there"));
         let key = &found.get().key;
         if cold.flying.find(spread(hash), |flying| flying.key == *key).is_some() {
@@ -164,7 +164,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         reason: FlushReason,
         waiter: Option<&T>,
     ) -> Request {
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         let pending = self.pending.find(spread(hash), |pending| matches(&pending.key));
         let flying = cold.flying.find(spread(hash), |flying| matches(&flying.key));
         let Some(key) = pending.map(|pending| &pending.key).or(flying.map(|flying| &flying.key)) else {
@@ -205,7 +205,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     /// Lets `waiter` wait for all that is in flight. Says for how many it did not wait before.
     pub(crate) fn watch_flying(&mut self, waiter: &T) -> u32 {
-        let cold = &mut **self.cold;
+        let cold = &mut *self.cold;
         cold.flying.iter().map(|flying| cold.watches.add(waiter, flying.key.clone(), 1)).sum()
     }
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{
-    Host, Inserted, Need, Numbering, Owned, Refusal, Settled, Settlement, Shard, Step, Ticket, Timing,
-};
+use super::{Host, Inserted, Lack, Need, Numbering, Owned, Settled, Settlement, Shard, Step, Ticket, Timing};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 use crate::engine::tick::Tick;
@@ -62,10 +60,14 @@ impl<V: Aggregate> Table<V> {
         Table { shard, now: 0, batches: 0 }
     }
 
-    fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Refusal> {
-        let host = At(self.now);
-        let inserted = self.shard.insert(key, Owned(key), item, &host);
-        inserted.map(|(inserted, _)| inserted).map_err(|refused| refused.why)
+    fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Lack> {
+        match self.shard.absorb(key, &Owned(key), item) {
+            Ok((inserted, _)) => Ok(inserted),
+            Err(refused) => {
+                let overcome = self.shard.overcome(key, Owned(key), refused, &At(self.now));
+                overcome.map_err(|refused| refused.why)
+            }
+        }
     }
 
     fn expire(&mut self, now: Tick) {

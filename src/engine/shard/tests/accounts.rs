@@ -7,9 +7,9 @@ type Lists = Table<Vec<u8>>;
 fn room_is_asked_for_before_anything_is_touched() {
     let mut table = Lists::with(Need { keys: 1, weight: 2 }, None);
     table.insert(1, 10).expect("there is room");
-    assert_eq!(table.insert(2, 20), Err(Refusal::Short(Need { keys: 1, weight: 1 })));
+    assert_eq!(table.insert(2, 20), Err(Lack::Room(Need { keys: 1, weight: 1 })));
     table.insert(1, 11).expect("there is room");
-    assert_eq!(table.insert(1, 12), Err(Refusal::Short(Need { keys: 0, weight: 1 })));
+    assert_eq!(table.insert(1, 12), Err(Lack::Room(Need { keys: 0, weight: 1 })));
     let stats = table.stats();
     assert_eq!((stats.accepted, stats.keys, stats.weight), (2, 1, 2));
     assert_eq!(table.shard.pending_data(1, |_| true), [[10, 11]]);
@@ -32,7 +32,7 @@ fn an_overflowing_total_needs_weight() {
     let mut table = Table::<Sum<i8>>::with(Need { keys: 1, weight: 1 }, None);
     table.insert(1, 100).expect("there is room");
     table.insert(1, 1).expect("a total does not grow");
-    assert_eq!(table.insert(1, 100), Err(Refusal::Short(Need { keys: 0, weight: 1 })));
+    assert_eq!(table.insert(1, 100), Err(Lack::Room(Need { keys: 0, weight: 1 })));
     assert_eq!(table.shard.pending_data(1, |_| true), [Sum(101)]);
 }
 
@@ -88,7 +88,7 @@ fn a_closed_shard_refuses() {
     let mut table = Lists::new();
     assert!(table.shard.is_open());
     table.shard.close();
-    assert_eq!(table.insert(1, 10), Err(Refusal::Closed));
+    assert_eq!(table.insert(1, 10), Err(Lack::Opening));
     assert_eq!(table.stats(), Stats::default());
 }
 

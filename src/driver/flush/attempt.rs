@@ -3,32 +3,37 @@
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{AllFlights, Core};
-use super::future::{complete, race};
-use super::life::Phase;
-use super::sync::{Ordering, unwrap_soon};
+use super::Held;
+use super::parts::latest;
 use crate::aggregate::Aggregate;
-use crate::batch::{Content, Entry, FlushBatch};
+use crate::batch::FlushBatch;
 use crate::dead_letter::About;
+use crate::driver::core::Core;
+use crate::driver::sync::Ordering;
+use crate::driver::user::future::{complete, race};
+use crate::driver::wait::life::Phase;
 use crate::engine::flights::{Past, Presence, Started};
 use crate::engine::retry::{self, Next};
-use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick::{self, Tick};
 use crate::failure::{Effect, FailedEntry, Failure, FailureCause, Scope};
 use crate::key::Key;
 use crate::observer::FlushEvent;
 
 /// An attempt that a worker has to make.
-pub(crate) type Job<K, V> = Started<Arc<Content<K, V>>>;
+pub(crate) type Job<K, V> = Started<Held<K, V>>;
 
 /// One attempt to flush a batch.
 struct Attempt<'a> {
-    sequence: u64,
     event: FlushEvent<'a>,
     started: Duration,
+}
+
+impl Attempt<'_> {
+    fn sequence(&self) -> u64 {
+        self.event.batch.sequence
+    }
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
@@ -36,16 +41,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn next_job(&self) -> Option<Job<K, V>> {
         let now = self.clock.now();
         let (job, fresh, active) = {
-            let mut flights = self.flights.lock();
+            let mut flights = self.dispatch.flights.lock();
             (flights.start_next(now, self.settings.flushing.timeout), flights.fresh(), flights.active())
         };
         // The scheduler fetches more before there is none left, and looks when all is done.
         if self.is_time_to_fetch(fresh) || active == 0 {
-            self.doorbell.ring();
+            self.dispatch.doorbell.ring();
         }
         let job = job?;
         // The scheduler watches the flush timeout.
-        self.doorbell.wake_by(tick::ceil(now.saturating_add(self.settings.flushing.timeout)));
+        self.dispatch.doorbell.wake_by(tick::ceil(now.saturating_add(self.settings.flushing.timeout)));
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         Some(job)
     }
@@ -61,16 +66,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Works, for a sink that blocks, until there is nothing to do.
     pub(crate) fn work(&self) {
+        let _working = self.dispatch.begin_work();
         while let Some(job) = self.next_job() {
             complete(self.run(job, pending()));
         }
     }
 
     async fn attempt(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
-        let Started { sequence, batch: content, attempt, settled_below } = job;
+        let Started { batch: content, attempt, settled_below, .. } = job;
         let batch = FlushBatch { content, attempt, settled_below };
         let event = self.event(&batch);
-        let attempt = Attempt { sequence, event, started: self.clock.now() };
+        let attempt = Attempt { event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
         let in_callback = InCallback { core: self, attempt: Some(&attempt) };
         let result = match race(self.callbacks.flush(&batch), cancelled).await {
@@ -96,7 +102,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             Err(failed) => self.tell_failed(&attempt.event, failed, took),
         }
         let failed = result.as_ref().err().map(|failed| (failed.effect(), failed.cause().clone()));
-        let landed = self.flights.lock().landed(attempt.sequence, failed);
+        let landed = self.dispatch.flights.lock().landed(attempt.sequence(), failed);
         if !landed {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -127,81 +133,55 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// The sink has all of it.
     fn flushed(&self, attempt: &Attempt<'_>) {
-        if let Presence::Here(content) = { self.flights.lock().content(attempt.sequence) } {
-            self.settle_flushed(attempt.sequence, &content.entries);
+        if let Presence::Here(content) = { self.dispatch.flights.lock().content(attempt.sequence()) } {
+            self.settle_flushed(attempt.sequence(), &content.entries);
         }
-        self.end_flight(attempt.sequence);
-    }
-
-    /// The batch is over.
-    pub(super) fn end_flight(&self, sequence: u64) {
-        let content = self.flights.lock().remove(sequence);
-        self.let_go(content);
-    }
-
-    /// Drops what is the user's, outside all locks and without taking the rest of the work along if
-    /// a destructor panics.
-    pub(super) fn let_go<T>(&self, users: T) {
-        let _ = self.callbacks.call(|| drop(users));
-    }
-
-    /// `None` if shutdown has taken the batch meanwhile.
-    pub(super) fn take_entries(&self, sequence: u64) -> Option<Vec<Entry<K, V>>> {
-        let content = self.flights.lock().take_content(sequence)?;
-        Some(unwrap_soon(content).entries)
-    }
-
-    /// One partition's entries stand together, so each partition is locked about once.
-    fn settle_flushed(&self, sequence: u64, entries: &[Entry<K, V>]) {
-        let tickets: Vec<Ticket> = entries.iter().map(|entry| entry.ticket(sequence)).collect();
-        let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
-        for run in runs.flat_map(|run| run.chunks(Self::HOLD)) {
-            let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
-            self.shard(run[0].partition as usize).settle(run, Settled::Flushed, &mut settlement);
-            self.follow_settlement(settlement, None);
-        }
+        self.end_flight(attempt.sequence());
     }
 
     /// What the policy says to a failure of so many keys.
     fn next(&self, attempt: &Attempt<'_>, failure: &Failure, keys: usize, frozen: bool) -> Next {
         let draining = self.life.phase() > Phase::Open;
         let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining };
-        self.settings.retry.next(failure, failed, self.chance())
+        self.settings.retry.next(failure, failed, self.dispatch.chance())
     }
 
-    /// The whole batch failed: the same again, halves, or the end.
+    /// The whole batch failed: the same again, parts of it, or the end.
     async fn batch_failed(&self, attempt: &Attempt<'_>, failure: Failure) {
-        let frozen = self.flights.lock().is_frozen(attempt.sequence);
+        let frozen = self.dispatch.flights.lock().is_frozen(attempt.sequence());
         match self.next(attempt, &failure, attempt.event.keys, frozen) {
             Next::Again(wait) => {
                 self.tell_retried(&attempt.event, wait);
-                let mut flights = self.flights.lock();
+                let mut flights = self.dispatch.flights.lock();
                 let until = self.end_of_backoff(wait, attempt.event.attempt);
-                flights.back_off(attempt.sequence, until);
+                flights.back_off(attempt.sequence(), until);
             }
-            Next::Halve(wait) => self.halve(attempt, wait, &failure.cause),
+            Next::Split(wait) => self.split(attempt, wait, &failure.cause),
             Next::GiveUp => {
-                let Some(entries) = self.take_entries(attempt.sequence) else { return };
+                let Some(entries) = self.take_entries(attempt.sequence()) else { return };
                 self.give_up(entries, self.about(attempt, failure, frozen)).await;
             }
         }
     }
 
-    /// Nothing of the batch was applied: each half goes on as a batch of its own.
-    fn halve(&self, attempt: &Attempt<'_>, wait: Duration, cause: &FailureCause) {
-        let halves = {
-            let _assembly = self.assembly.lock();
-            let Some(mut first) = self.take_entries(attempt.sequence) else { return };
+    /// Nothing of the batch was applied: each half goes on as a batch of its own, or all of it if it is one
+    /// key only.
+    fn split(&self, attempt: &Attempt<'_>, wait: Duration, cause: &FailureCause) {
+        let parts = {
+            let _assembly = self.dispatch.assembly.lock();
+            let Some(mut first) = self.take_entries(attempt.sequence()) else { return };
             let second = first.split_off(first.len() / 2);
-            [first, second].map(|half| {
+            let parts = [first, second].into_iter().filter(|part| !part.is_empty());
+            let parts = parts.map(|part| {
                 let past = Past { attempts: attempt.event.attempt, cause: cause.clone(), frozen: false };
-                self.part(attempt, half, past, |flights, part| {
+                self.part(&attempt.event, part, past, |flights, part| {
                     flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                 })
-            })
+            });
+            parts.collect::<Vec<_>>()
         };
-        self.end_flight(attempt.sequence);
-        halves.iter().for_each(|half| self.tell_retried(half, wait));
+        self.end_flight(attempt.sequence());
+        parts.iter().for_each(|part| self.tell_retried(part, wait));
     }
 
     /// These entries failed, each in its own way, and the others are done. Each goes on as a batch of its
@@ -215,8 +195,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut plans: BTreeMap<u32, (Next, Failure)> = failed.into_iter().map(plan).collect();
         let (mut retried, mut given_up) = (Vec::new(), Vec::new());
         let flushed = {
-            let _assembly = self.assembly.lock();
-            let Some(entries) = self.take_entries(attempt.sequence) else { return };
+            let _assembly = self.dispatch.assembly.lock();
+            let Some(entries) = self.take_entries(attempt.sequence()) else { return };
             let (failed, flushed): (Vec<_>, Vec<_>) =
                 entries.into_iter().partition(|entry| plans.contains_key(&entry.index));
             for entry in failed {
@@ -224,21 +204,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let frozen = failure.effect == Effect::Unknown;
                 let past = Past { attempts: attempt.event.attempt, cause: failure.cause.clone(), frozen };
                 let entry = vec![entry];
-                if let Next::Again(wait) | Next::Halve(wait) = next {
-                    let event = self.part(attempt, entry, past, |flights, part| {
+                if let Next::Again(wait) | Next::Split(wait) = next {
+                    let event = self.part(&attempt.event, entry, past, |flights, part| {
                         flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                     });
                     retried.push((event, wait));
                 } else {
-                    let batch = self.part(attempt, entry, past, |_, _| ()).batch;
+                    let batch = self.part(&attempt.event, entry, past, |_, _| ()).batch;
                     given_up.push(About { batch, ..self.about(attempt, failure, false) });
                 }
             }
             flushed
         };
-        self.settle_flushed(attempt.sequence, &flushed);
-        self.let_go(flushed);
-        self.end_flight(attempt.sequence);
+        self.settle_flushed(attempt.sequence(), &flushed);
+        self.callbacks.let_go(flushed);
+        self.end_flight(attempt.sequence());
         retried.iter().for_each(|(event, wait)| self.tell_retried(event, *wait));
         self.give_up_each(given_up).await;
     }
@@ -258,31 +238,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         About { batch, attempts, cause: failure.cause, may_be_applied }
     }
 
-    /// Makes a new batch of some entries of a failed one, and says what is to be done with it. The
-    /// assembly lock is held.
-    fn part<'a>(
-        &self,
-        attempt: &Attempt<'a>,
-        mut entries: Vec<Entry<K, V>>,
-        past: Past,
-        go_on: impl FnOnce(&mut AllFlights<K, V>, u64),
-    ) -> FlushEvent<'a> {
-        let sequence = self.flights.lock().reserve(1);
-        for (index, entry) in (0..).zip(&mut entries) {
-            let mut shard = self.shard(entry.partition as usize);
-            shard.rebook(entry.hash, (attempt.sequence, entry.index), (sequence, index));
-            entry.index = index;
-        }
-        let id = self.batch_id(sequence);
-        let inserts = entries.iter().map(Entry::count).sum();
-        let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
-        let content = Arc::new(Content { id, entries });
-        let mut flights = self.flights.lock();
-        flights.be_part(sequence, content, past);
-        go_on(&mut flights, sequence);
-        FlushEvent { batch: id, keys, inserts, reason, late, ..attempt.event }
-    }
-
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet
     /// hurried those that wait, it will find this one too.
     fn end_of_backoff(&self, wait: Duration, attempts: u32) -> Tick {
@@ -295,12 +250,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         self.callbacks.observe(|observer| observer.flush_retried(event, wait));
     }
-}
-
-/// How late the latest of them was taken.
-fn latest<K, V>(entries: &[Entry<K, V>]) -> Duration {
-    let late = entries.iter().map(|entry| entry.late).max().unwrap_or(0);
-    Duration::from_millis(late.into())
 }
 
 /// An attempt while the callback is at work.
@@ -325,7 +274,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for InCallback<'_, K, V, S> {
         let cancelled = Err(Scope::Batch(Failure::unknown(FailureCause::Cancelled)));
         if self.core.land(attempt, &cancelled) {
             let now = self.core.now_tick();
-            self.core.flights.lock().back_off(attempt.sequence, now);
+            self.core.dispatch.flights.lock().back_off(attempt.sequence(), now);
         }
     }
 }
@@ -343,16 +292,5 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ToGiveUp<'_, K, V, S> {
             let Some(entries) = self.core.take_entries(about.batch.sequence) else { continue };
             self.core.keep(entries, &about, true);
         }
-    }
-}
-
-/// Does something when it is dropped, also by a panic or with a future that is given up.
-#[cfg(feature = "tokio")]
-pub(super) struct OnDrop<F: FnMut()>(pub(super) F);
-
-#[cfg(feature = "tokio")]
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }

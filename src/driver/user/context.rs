@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::sync::thread_local;
+use crate::driver::sync::thread_local;
 use crate::error::{FlushWaitError, InsertErrorKind, ShutdownError};
 
 /// Why a blocking call must not wait where it was made.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::aggregate::Sum;
 use crate::batch::FlushContext;
 use crate::buffer::Buffer;
-use crate::driver::context::in_async_code;
+use crate::driver::user::context::in_async_code;
 use crate::failure::FlushError;
 use crate::{AsyncDataBuffer, RetryPolicy};
 
@@ -48,8 +48,8 @@ async fn drop_half_way<T: std::fmt::Debug>(call: impl Future<Output = T>) {
 
 fn waiters(buffer: &Counters) -> usize {
     let core = buffer.core();
-    let watched = core.shards().filter(|shard| shard.is_watched()).count();
-    core.room.waiting() + core.waiters.lock().len() + watched
+    let watched = core.intake.shards().filter(|shard| shard.is_watched()).count();
+    core.intake.waiting() + core.waiters.lock().len() + watched
 }
 
 #[tokio::test(start_paused = true)]

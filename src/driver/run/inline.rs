@@ -6,26 +6,26 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use super::clock::{Clock, Listener};
-use super::context;
-use super::core::{Core, Driver};
-use super::doorbell::Doorbell;
-use super::future::complete;
-use super::life::Phase;
 use crate::aggregate::Aggregate;
+use crate::driver::clock::{Clock, Listener};
+use crate::driver::core::{Core, Driver};
+use crate::driver::flush::doorbell::Doorbell;
+use crate::driver::user::context;
+use crate::driver::user::future::complete;
+use crate::driver::wait::life::Phase;
 use crate::engine::tick;
 use crate::key::Key;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Does all that is due. Says whether a callback was called.
-    pub(super) fn pump(&self) -> bool {
+    pub(crate) fn pump(&self) -> bool {
         let mut worked = false;
         if context::in_any_callback() || self.life.phase() == Phase::Retired {
             return worked;
         }
         loop {
             let step = self.step();
-            self.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
+            self.dispatch.doorbell().plan(step.next.unwrap_or(Doorbell::ALWAYS));
             if step.closed {
                 complete(self.retire());
                 return true;
@@ -50,7 +50,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     fn planned(&self) -> Option<Duration> {
-        self.doorbell.planned().map(tick::to_duration)
+        self.dispatch.doorbell().planned().map(tick::to_duration)
     }
 }
 
@@ -63,8 +63,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync> Listener for Core<K, V,
         if self.driver == Driver::Inline {
             self.pump();
         }
-        self.doorbell.nudge();
-        self.room.wake_all();
+        self.dispatch.doorbell().time_moved(self.now_tick());
+        self.intake.wake_all();
         self.life.nudge();
         let waiters = self.waiters.lock().clone();
         waiters.iter().for_each(|waiter| waiter.nudge());

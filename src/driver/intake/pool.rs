@@ -1,4 +1,4 @@
-use super::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::driver::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::engine::shard::Need;
 
 /// The room that all partitions share. They draw it in chunks, so that an insert seldom touches

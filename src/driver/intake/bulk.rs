@@ -5,10 +5,11 @@ use std::hash::BuildHasher;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::core::{Core, ShardGuard, Spot};
+use super::{HOLD, ShardGuard, Spot};
 use crate::aggregate::Aggregate;
-use crate::engine::shard::{Inserted, Owned, Probe, Unabsorbed};
-use crate::error::{InsertErrorKind, InsertManyError};
+use crate::driver::core::Core;
+use crate::engine::shard::{Inserted, Obstacle, Owned, Probe, Refused};
+use crate::error::{InsertError, InsertErrorKind, InsertManyError};
 use crate::key::Key;
 
 /// How many items are gathered, at most, before they are inserted.
@@ -90,9 +91,9 @@ struct Summary<K, I> {
 }
 
 impl<K, I> Summary<K, I> {
-    fn reject(&mut self, (kind, key, item): (InsertErrorKind, K, I)) {
-        self.kind.get_or_insert(kind);
-        self.rejected.push((key, item));
+    fn reject(&mut self, refused: InsertError<(K, I)>) {
+        self.kind.get_or_insert(refused.kind);
+        self.rejected.push(refused.rejected);
     }
 
     fn into_result(self) -> Result<(), InsertManyError<K, I>> {
@@ -102,10 +103,10 @@ impl<K, I> Summary<K, I> {
 }
 
 /// Items that were refused, with their places in the chunk.
-type Refusals<K, I> = Vec<(u32, (InsertErrorKind, K, I))>;
+type Refusals<K, I> = Vec<(u32, InsertError<(K, I)>)>;
 
 /// An item, by its place, that could not be absorbed, and the lock under which that was so.
-type Left<'a, K, V> = (u32, ShardGuard<'a, K, V>, Unabsorbed<<V as Aggregate>::Item>);
+type Left<'a, K, V> = (u32, ShardGuard<'a, K, V>, Refused<<V as Aggregate>::Item, Obstacle>);
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Inserts items chunk by chunk; or one by one, where there are too few of them for their
@@ -120,7 +121,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             return Err(InsertManyError { kind, accepted: 0, rejected });
         }
         let mut items = items.fuse();
-        let mut chunk = Chunk::new(self.partitions(), items.size_hint().0);
+        let mut chunk = Chunk::new(self.intake.partitions(), items.size_hint().0);
         let mut summary = Summary { accepted: 0, kind: None, rejected: Vec::new() };
         loop {
             let gathered = catch_unwind(AssertUnwindSafe(|| self.gather(&mut items, &mut chunk)));
@@ -146,11 +147,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         summary: &mut Summary<K, V::Item>,
     ) {
         for (key, item) in items {
-            match self.insert(self.spot(&key), Owned(key), item) {
+            match self.insert(self.intake.spot(&key), Owned(key), item) {
                 Ok(()) => summary.accepted += 1,
-                Err((kind, Owned(key), item)) => {
-                    self.note_refused(kind, 1);
-                    summary.reject((kind, key, item));
+                Err(refused) => {
+                    summary.reject(self.refuse(refused, |(Owned(key), item)| (key, item)));
                 }
             }
         }
@@ -159,10 +159,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// A whole chunk if there is one, or if a sample says that it is worth while.
     fn gather(&self, items: &mut impl Iterator<Item = (K, V::Item)>, chunk: &mut Chunk<K, V::Item>) {
         let first = if items.size_hint().0 >= CHUNK { CHUNK } else { SAMPLE };
-        items.by_ref().take(first).for_each(|(key, item)| chunk.push(self.spot(&key), key, item));
+        items.by_ref().take(first).for_each(|(key, item)| chunk.push(self.intake.spot(&key), key, item));
         if first == SAMPLE && !chunk.is_spread() {
             let rest = items.by_ref().take(CHUNK - SAMPLE);
-            rest.for_each(|(key, item)| chunk.push(self.spot(&key), key, item));
+            rest.for_each(|(key, item)| chunk.push(self.intake.spot(&key), key, item));
         }
     }
 
@@ -181,8 +181,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         summary.accepted += chunk.slots.len() - refusals.len();
         refusals.sort_unstable_by_key(|(index, _)| *index);
-        if let Some((_, (kind, ..))) = refusals.first() {
-            self.note_refused(*kind, refusals.len() as u64);
+        if let Some((_, refused)) = refusals.first() {
+            self.note_refused(refused.kind, refusals.len() as u64);
         }
         refusals.into_iter().for_each(|(_, refused)| summary.reject(refused));
         result
@@ -195,8 +195,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let slot = &mut chunk.slots[index as usize];
                 let spot = Spot { partition, hash: slot.hash };
                 let settled = self.insert_unabsorbed(spot, shard, InSlot(&mut slot.key), unabsorbed);
-                if let Err((kind, key, item)) = settled {
-                    refusals.push((index, (kind, key.into_key(), item)));
+                if let Err(InsertError { kind, rejected: (key, item) }) = settled {
+                    refusals.push((index, InsertError::new(kind, (key.into_key(), item))));
                 }
             }
             if *next == NONE {
@@ -214,8 +214,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         next: &mut u32,
         slots: &mut [Slot<K, V::Item>],
     ) -> Option<Left<'_, K, V>> {
-        let mut shard = self.shard_to_insert(partition);
-        for _ in 0..Self::HOLD {
+        let mut shard = self.intake.lock(partition);
+        for _ in 0..HOLD {
             let slot = slots.get_mut(*next as usize)?;
             let index = mem::replace(next, slot.next);
             let inserted = match shard.absorb(slot.hash, &InSlot(&mut slot.key), slot.item.take()?) {

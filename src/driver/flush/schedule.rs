@@ -5,15 +5,14 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
-
-use super::core::Core;
-use super::life::Phase;
-use super::scheduler_state::SchedulerState;
-use super::sync::Ordering;
+use super::SchedulerState;
 use crate::aggregate::Aggregate;
-use crate::batch::{BatchId, Content};
-use crate::engine::shard::{Need, Numbering};
+use crate::batch::Content;
+use crate::driver::core::Core;
+use crate::driver::intake::HOLD;
+use crate::driver::sync::Ordering;
+use crate::driver::wait::life::Phase;
+use crate::engine::shard::Numbering;
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
 use crate::key::Key;
@@ -56,31 +55,31 @@ struct Survey {
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Does all that is due now, and sees to it that workers have something to do.
     pub(crate) fn step(&self) -> Plan {
-        let mut state = self.scheduler.lock();
+        let mut state = self.dispatch.scheduler.lock();
         let now = self.clock.now();
         let phase = self.life.phase();
         if phase >= Phase::Closed {
             return Plan { closed: true, ..Plan::default() };
         }
-        let overdue = self.flights.lock().expire(now);
+        let overdue = self.dispatch.flights.lock().expire(now);
         let survey = self.survey(&mut state, tick::floor(now));
         self.fetch(&mut state, survey.due);
-        let idle = survey.empty && self.flights.lock().is_idle();
+        let idle = survey.empty && self.dispatch.flights.lock().is_idle();
         let drained_at = self.life.deadline().filter(|_| phase == Phase::Draining);
         let closed = phase == Phase::Draining && (idle || drained_at.is_some_and(|deadline| deadline <= now));
         let mut step = Plan { closed, next: survey.next, ..Plan::default() };
         if !closed {
             // Whoever is engaged has to be told so, and after the last step nobody is.
-            step.workers = self.flights.lock().engage(self.settings.flushing.concurrency);
+            step.workers = self.dispatch.flights.lock().engage(self.settings.flushing.concurrency);
         }
         let hibernate_at = self.rest(&mut state, idle, now, &mut step);
         let measure_at = self.measure(&mut state, idle, now, &mut step);
-        let next_flight = self.flights.lock().next_tick();
+        let next_flight = self.dispatch.flights.lock().next_tick();
         let ends = [step.next, next_flight, hibernate_at, measure_at, drained_at.map(tick::ceil)];
         step.next = ends.into_iter().flatten().min();
         drop(state);
         if step.freed {
-            self.room.wake_all();
+            self.intake.wake_all();
         }
         for (sequence, running) in overdue {
             self.counters.overdue.fetch_add(1, Ordering::Relaxed);
@@ -122,30 +121,25 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// all, and a runtime gets its thread back.
     const SURVEY: usize = 16_384;
 
-    pub(crate) fn batch_id(&self, sequence: u64) -> BatchId {
-        BatchId { instance: self.instance, sequence }
-    }
-
     /// Queues what is due in every partition; after [`Self::SURVEY`] timers it has to be called again.
     fn survey(&self, state: &mut SchedulerState<K, V>, now: Tick) -> Survey {
         let mut survey = Survey { next: None, empty: true, due: false };
         let mut left = Self::SURVEY;
-        for _ in 0..self.partitions() {
-            loop {
-                let mut shard = self.shard(state.surveyed);
-                let expired = shard.expire(now, Self::HOLD);
+        for _ in 0..self.intake.partitions() {
+            while let Some(mut shard) = self.intake.look(state.surveyed) {
+                let expired = shard.expire(now, HOLD);
                 if let Expired::Until(next) = expired {
                     survey.next = [survey.next, next].into_iter().flatten().min();
                     survey.empty &= shard.is_empty();
                     survey.due |= shard.has_due();
                     break;
                 }
-                left = left.saturating_sub(Self::HOLD);
+                left = left.saturating_sub(HOLD);
                 if left == 0 {
                     return Survey { next: Some(now), empty: false, due: true };
                 }
             }
-            state.surveyed = (state.surveyed + 1) % self.partitions();
+            state.surveyed = (state.surveyed + 1) % self.intake.partitions();
         }
         survey
     }
@@ -167,7 +161,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Makes batches of what is due, as long as few are waiting.
     fn fetch(&self, state: &mut SchedulerState<K, V>, mut due: bool) {
         while due {
-            let room = self.lookahead().saturating_sub(self.flights.lock().fresh());
+            let room = self.lookahead().saturating_sub(self.dispatch.flights.lock().fresh());
             if room == 0 {
                 return;
             }
@@ -178,15 +172,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Puts a batch of what is due together, or batches of single keys as far as there is `room`, and
     /// readies them. False if nothing is due.
     fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize) -> bool {
-        let _assembly = self.assembly.lock();
+        let _assembly = self.dispatch.assembly.lock();
         let together = self.callbacks.takes_batches();
         let (most, batches) =
             if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room as u64) };
-        let first = self.flights.lock().reserve(batches);
+        let first = self.dispatch.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
         self.take_due(state, most, numbering);
         let entries = &mut state.taken;
-        let mut flights = self.flights.lock();
+        let mut flights = self.dispatch.flights.lock();
         if entries.is_empty() {
             flights.unreserve(first);
             return false;
@@ -211,16 +205,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn take_due(&self, state: &mut SchedulerState<K, V>, most: usize, numbering: Numbering) {
         let now = self.now_tick();
         let entries = &mut state.taken;
-        let share = (most / self.partitions()).clamp(16, Self::HOLD);
+        let share = (most / self.intake.partitions()).clamp(16, HOLD);
         let mut dry = 0;
-        while entries.len() < most && dry < self.partitions() {
+        while entries.len() < most && dry < self.intake.partitions() {
             let limit = share.min(most - entries.len());
-            let mut shard = self.shard(state.cursor);
-            let more = shard.take(now, limit, numbering, entries);
-            self.release_from(&mut shard);
-            drop(shard);
+            let more = self.intake.look(state.cursor).is_some_and(|mut shard| {
+                let more = shard.take(now, limit, numbering, entries);
+                self.intake.release_from(&mut shard);
+                more
+            });
             dry = if more { 0 } else { dry + 1 };
-            state.cursor = (state.cursor + 1) % self.partitions();
+            state.cursor = (state.cursor + 1) % self.intake.partitions();
         }
     }
 
@@ -235,12 +230,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     ) -> Option<Tick> {
         if !idle {
             state.idle_since = None;
-            if self.hibernating.swap(false, Ordering::Relaxed) {
+            if self.dispatch.hibernating.swap(false, Ordering::Relaxed) {
                 step.turn = Some(Turn::Woke);
             }
             return None;
         }
-        if self.hibernating.load(Ordering::Relaxed) {
+        if self.dispatch.hibernating.load(Ordering::Relaxed) {
             return None;
         }
         let since = *state.idle_since.get_or_insert(now);
@@ -248,12 +243,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if rest_at > tick::floor(now) {
             return Some(rest_at);
         }
-        self.shards().for_each(|mut shard| {
-            shard.shrink();
-            step.freed |= self.recall_from(&mut shard) != Need::default();
-        });
+        step.freed |= self.intake.rest();
         state.taken = Vec::new();
-        self.hibernating.store(true, Ordering::Relaxed);
+        self.dispatch.hibernating.store(true, Ordering::Relaxed);
         step.rest = true;
         step.turn = Some(Turn::Hibernated);
         None
@@ -264,10 +256,5 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             Turn::Hibernated => observer.hibernated(&self.settings.name),
             Turn::Woke => observer.woke(&self.settings.name),
         });
-    }
-
-    /// A uniformly random number in 0..1, for backoff jitter.
-    pub(crate) fn chance(&self) -> f64 {
-        self.scheduler.lock().random.random()
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::Clock;
 use super::signal::Signal;
+use crate::driver::clock::Clock;
 use crate::error::FlushWaitError;
 use crate::failure::FailureCause;
 

@@ -1,29 +1,29 @@
 //! Calls that wait, each for threads and for tasks. They differ only in how they wait.
 
+pub(crate) mod life;
+pub(crate) mod signal;
+#[cfg(all(test, feature = "tokio", not(shuttle)))]
+mod tests;
+pub(crate) mod waiter;
+
 #[cfg(feature = "tokio")]
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::context::{self, NoWait};
+use super::core::Core;
 #[cfg(any(feature = "test-util", feature = "tokio"))]
 use super::core::Driver;
-use super::core::{Core, Spot};
-use super::life::Phase;
-use super::room::Place;
-use super::waiter::WaiterRef;
+use super::intake::{Insertion, Place, Spot};
+use super::user::context::{self, NoWait};
 use crate::aggregate::Aggregate;
 use crate::engine::shard::Probe;
-use crate::error::{FlushWaitError, InsertErrorKind};
+use crate::error::{FlushWaitError, InsertError, InsertErrorKind};
 use crate::key::Key;
 use crate::settings::Overflow;
-
-#[cfg(all(test, feature = "tokio", not(shuttle)))]
-mod tests;
-
-/// How an insert ended; a refused one gives back what it was given.
-type Insertion<P, I> = Result<(), (InsertErrorKind, P, I)>;
+use life::Phase;
+use waiter::WaiterRef;
 
 /// An insert that has to wait before it tries again.
 type Waits<'a, P, I> = (Place<'a>, P, I);
@@ -122,11 +122,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) async fn await_room(&self, timeout: Duration) -> Result<(), InsertErrorKind> {
         let deadline = self.deadline(timeout);
         loop {
-            let place = self.room.enter();
+            let place = self.intake.enter();
             if self.life.phase() > Phase::Open {
                 return Err(InsertErrorKind::Closed);
             }
-            if self.pool.may_hold_one() {
+            if self.intake.may_hold_one() {
                 return Ok(());
             }
             if context::in_callback_of(self.instance) {
@@ -147,13 +147,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         item: V::Item,
         deadline: Duration,
     ) -> Result<Insertion<P, V::Item>, Waits<'_, P, V::Item>> {
-        let place = self.room.enter();
+        let place = self.intake.enter();
         let (probe, item) = match self.insert_if_roomy(spot, probe, item) {
-            Err((InsertErrorKind::Full, probe, item)) => (probe, item),
+            Err(InsertError { kind: InsertErrorKind::Full, rejected }) => rejected,
             settled => return Ok(settled),
         };
         if self.clock.now() >= deadline {
-            return Ok(Err((InsertErrorKind::TimedOut, probe, item)));
+            return Ok(Err(InsertError::new(InsertErrorKind::TimedOut, (probe, item))));
         }
         if let Overflow::FlushOldest { .. } = self.settings.bounds.overflow {
             self.hasten();

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::clock::Clock;
+use crate::driver::clock::Clock;
+use crate::driver::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(feature = "tokio")]
-use super::future::race;
-use super::sync::{Condvar, Mutex, MutexGuard};
+use crate::driver::user::future::race;
 
 /// A state that threads and tasks can wait on.
 ///

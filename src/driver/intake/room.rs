@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::signal::Signal;
-use super::sync::{AtomicUsize, Ordering};
+use crate::driver::clock::Clock;
+use crate::driver::sync::{AtomicUsize, Ordering};
+use crate::driver::wait::signal::Signal;
 
 /// Where blocked inserters wait for room.
 ///

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::complete::OnDrop;
-use super::core::Core;
-use super::doorbell::Doorbell;
-use super::life::Phase;
-use super::schedule::Plan;
-use super::sync::{Mutex, Ordering};
 use crate::aggregate::Aggregate;
+use crate::driver::core::Core;
+use crate::driver::flush::Plan;
+use crate::driver::flush::doorbell::Doorbell;
+use crate::driver::sync::Mutex;
+use crate::driver::wait::life::Phase;
 use crate::engine::tick;
 use crate::error::BuildError;
 use crate::failure::{FailureCause, contained};
@@ -83,7 +82,7 @@ where
 impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, V, S> {
     async fn run(self) {
         loop {
-            self.core.doorbell.plan(Doorbell::ALWAYS);
+            self.core.dispatch.doorbell().plan(Doorbell::ALWAYS);
             // Only a key whose `Clone` panics could make a step panic.
             let step = self.core.callbacks.call(|| self.core.step());
             let step = step.unwrap_or_else(|_| Plan { next: Some(self.core.soon()), ..Plan::default() });
@@ -93,14 +92,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
             let timed_out = || FailureCause::TimedOut(self.core.settings.flushing.timeout);
             step.overdue.iter().for_each(|&sequence| self.cancels.cancel(sequence, timed_out()));
             (0..step.workers).for_each(|_| self.start_worker());
-            self.core.doorbell.plan(step.next.unwrap_or(Doorbell::ALWAYS));
-            self.core.doorbell.sleep_async(&self.core.clock, step.next.map(tick::to_duration)).await;
+            self.core.dispatch.doorbell().plan(step.next.unwrap_or(Doorbell::ALWAYS));
+            self.core
+                .dispatch
+                .doorbell()
+                .sleep_async(&self.core.clock, step.next.map(tick::to_duration))
+                .await;
             // There may be more to do at once; others have waited for the thread meanwhile.
             tokio::task::yield_now().await;
         }
         self.cancels.cancel_all();
-        while !self.core.is_out_of_work() {
-            self.core.doorbell.sleep_async(&self.core.clock, None).await;
+        while self.core.dispatch.active() > 0 {
+            self.core.dispatch.doorbell().sleep_async(&self.core.clock, None).await;
         }
         self.core.retire().await;
     }
@@ -109,12 +112,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
     fn start_worker(&self) {
         let (core, cancels) = (Arc::clone(&self.core), Arc::clone(&self.cancels));
         self.runtime.spawn(async move {
-            core.workers.fetch_add(1, Ordering::Relaxed);
-            let _working = OnDrop(|| {
-                core.workers.fetch_sub(1, Ordering::Relaxed);
-            });
+            let _working = core.dispatch.begin_work();
             while let Some(job) = core.next_job() {
-                let sequence = job.sequence;
+                let sequence = job.batch.id.sequence;
                 let cancelled = cancels.register(sequence);
                 core.run(job, async { cancelled.await.unwrap_or(FailureCause::Cancelled) }).await;
                 cancels.forget(sequence);

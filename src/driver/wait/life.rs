@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::clock::Clock;
 use super::signal::Signal;
+use crate::driver::clock::Clock;
 
 /// The stages of a buffer's life, in this order and never back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

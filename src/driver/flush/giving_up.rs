@@ -5,14 +5,12 @@ use std::slice;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::core::Core;
-use super::life::Phase;
-use super::sync::unwrap_soon;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, Entry};
 use crate::dead_letter::{About, DeadLetter, Rescued, Verdict};
-use crate::engine::flights::{Past, Presence};
-use crate::engine::shard::{Need, Settled, Settlement, Ticket};
+use crate::driver::core::Core;
+use crate::driver::wait::life::Phase;
+use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick;
 use crate::failure::FailureCause;
 use crate::key::Key;
@@ -51,55 +49,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Ends a flight.
     fn settle_given_up(&self, ticket: &Ticket, how: Settled, cause: &FailureCause) {
         let mut settlement = Settlement::default();
-        self.shard(ticket.partition as usize).settle(slice::from_ref(ticket), how, &mut settlement);
+        self.intake.shard(ticket.partition).settle(slice::from_ref(ticket), how, &mut settlement);
         self.follow_settlement(settlement, Some(cause));
-    }
-
-    /// Puts entries of a batch back before newer data of their keys; `failure` is told to those who waited for
-    /// them. Returns those that cannot be put back any more, because the buffer is closed.
-    fn put_back(
-        &self,
-        entries: Vec<Entry<K, V>>,
-        batch: u64,
-        failure: Option<&FailureCause>,
-    ) -> Vec<Entry<K, V>> {
-        let mut stay = Vec::new();
-        for entry in entries {
-            let now = self.clock.now();
-            let ticket = entry.ticket(batch);
-            let mut shard = self.shard(ticket.partition as usize);
-            if !shard.is_open() {
-                drop(shard);
-                stay.push(entry);
-                continue;
-            }
-            // Merging is the user's code and may panic; the other keys of the batch must not suffer.
-            let mut settlement = Settlement::default();
-            let Entry { key, data, .. } = entry;
-            let _ = self.callbacks.call(|| shard.requeue(&ticket, data, now, self, &mut settlement));
-            drop(shard);
-            self.let_go(key);
-            self.follow_settlement(settlement, failure);
-        }
-        stay
     }
 
     /// Sends the batch again as it is, an interval and jitter from now. Returns it if it is not to be sent any
     /// more, because the buffer is shutting down.
     fn send_again(&self, entries: Vec<Entry<K, V>>, about: &About) -> Option<Vec<Entry<K, V>>> {
         let sequence = about.batch.sequence;
-        let jitter = self.settings.schedule.jitter.mul_f64(self.chance());
+        let jitter = self.settings.schedule.jitter.mul_f64(self.dispatch.chance());
         let mut settlement = Settlement::default();
         let until = {
             // Nothing is put aside meanwhile.
-            let _assembly = self.assembly.lock();
+            let _assembly = self.dispatch.assembly.lock();
             if self.life.phase() > Phase::Open {
                 return Some(entries);
             }
             for entry in &entries {
-                self.shard(entry.partition as usize).fly_on(&entry.ticket(sequence), &mut settlement);
+                self.intake.shard(entry.partition).fly_on(&entry.ticket(sequence), &mut settlement);
             }
-            let mut flights = self.flights.lock();
+            let mut flights = self.dispatch.flights.lock();
             // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
             let hurried = self.life.phase() > Phase::Open;
             let wait = if hurried { Duration::ZERO } else { self.settings.schedule.interval + jitter };
@@ -108,90 +77,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             until
         };
         self.follow_settlement(settlement, Some(&about.cause));
-        self.doorbell.wake_by(until);
+        self.dispatch.doorbell.wake_by(until);
         None
-    }
-
-    /// Keeps entries of a batch as undelivered; ends the flight if there are none.
-    pub(super) fn keep(&self, mut entries: Vec<Entry<K, V>>, about: &About, whole: bool) {
-        let sequence = about.batch.sequence;
-        if entries.is_empty() {
-            return self.end_flight(sequence);
-        }
-        let (keys, inserts) = (entries.len(), entries.iter().map(Entry::count).sum());
-        let mut settlement = Settlement::default();
-        {
-            // Nothing is put aside between the end of a flight and the batch's new stage.
-            let _assembly = self.assembly.lock();
-            for (index, entry) in (0..).zip(&mut entries) {
-                let ticket = entry.ticket(sequence);
-                let mut shard = self.shard(ticket.partition as usize);
-                settlement.counts_as_key = false;
-                shard.settle(slice::from_ref(&ticket), Settled::Kept, &mut settlement);
-                (entry.index, entry.counts_as_key) = (index, settlement.counts_as_key);
-            }
-            let content = Arc::new(Content { id: about.batch, entries });
-            self.flights.lock().keep(sequence, content, about.may_be_applied, whole);
-        }
-        self.follow_settlement(settlement, Some(&about.cause));
-        self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
-    }
-
-    /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.
-    pub(crate) fn retry_undelivered(&self) -> usize {
-        let offerable = self.flights.lock().offerable();
-        let offered = offerable.into_iter().map(|sequence| self.offer(sequence)).sum();
-        self.doorbell.ring();
-        offered
-    }
-
-    /// Offers a batch that is kept, unless one of its keys has newer data in flight, or there is no room for
-    /// keys that do not count as such.
-    fn offer(&self, sequence: u64) -> usize {
-        let mut settlement = Settlement::default();
-        let surplus;
-        let (content, past) = {
-            // Nothing else takes off or is put aside meanwhile.
-            let assembly = self.assembly.lock();
-            let Presence::Here(content) = self.flights.lock().content(sequence) else { return 0 };
-            let busy = |entry: &Entry<K, V>| self.shard(entry.partition as usize).is_flying(entry);
-            if self.life.phase() > Phase::Open || content.entries.iter().any(busy) {
-                return 0;
-            }
-            let places = content.entries.iter().filter(|entry| !entry.counts_as_key).count() as u64;
-            drop(content);
-            let Some(room) = self.draw_keys(places) else { return 0 };
-            surplus = room - places;
-            let Some((content, past)) = self.flights.lock().take_back(sequence) else {
-                // Somebody else has offered it since it was found.
-                drop(assembly);
-                self.give_room(Need { keys: room, weight: 0 });
-                return 0;
-            };
-            for entry in &content.entries {
-                let mut shard = self.shard(entry.partition as usize);
-                if !entry.counts_as_key {
-                    shard.grant(Need { keys: 1, weight: 0 });
-                }
-                shard.take_off_again(entry, sequence, &mut settlement);
-            }
-            if past.frozen {
-                self.flights.lock().offer(sequence, Arc::clone(&content));
-            }
-            (content, past)
-        };
-        let keys = content.entries.len();
-        settlement.freed.keys += surplus;
-        self.give_room(settlement.freed);
-        if !past.frozen {
-            let Past { attempts, cause, .. } = past;
-            let Content { id: batch, entries } = unwrap_soon(content);
-            let about = About { batch, attempts, cause, may_be_applied: false };
-            // No attempt has been made, so there is nothing to tell.
-            let stay = self.put_back(entries, sequence, None);
-            self.keep(stay, &about, true);
-        }
-        keys
     }
 }
 
@@ -273,11 +160,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
         let requeues = matches!(verdict, Some(Verdict::Requeue(_)));
         let forgets = matches!(verdict, Some(Verdict::Forget));
         // What is in the verdict goes where the rest is to be found.
-        self.giving_up.core.let_go(verdict);
+        self.giving_up.core.callbacks.let_go(verdict);
         match self.rescue() {
             Some(entry) if forgets => {
                 let fate = self.gone();
-                self.giving_up.core.let_go(entry);
+                self.giving_up.core.callbacks.let_go(entry);
                 fate
             }
             Some(entry) if requeues => Fate::Back(entry),

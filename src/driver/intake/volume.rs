@@ -1,4 +1,4 @@
-use super::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::driver::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Counts the inserts that wait in all partitions together, for the trigger of the whole buffer.
 ///

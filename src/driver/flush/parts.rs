@@ -1,0 +1,76 @@
+//! What can be done to a batch in flight: its entries settled, a part of it made a batch, its end.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Held;
+use crate::aggregate::Aggregate;
+use crate::batch::{BatchId, Content, Entry};
+use crate::driver::core::Core;
+use crate::driver::intake::HOLD;
+use crate::driver::sync::unwrap_soon;
+use crate::engine::flights::{Flights, Past};
+use crate::engine::shard::{Settled, Settlement, Ticket};
+use crate::key::Key;
+use crate::observer::FlushEvent;
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    pub(super) fn batch_id(&self, sequence: u64) -> BatchId {
+        BatchId { instance: self.instance, sequence }
+    }
+
+    /// The batch is over.
+    pub(super) fn end_flight(&self, sequence: u64) {
+        let content = self.dispatch.flights.lock().remove(sequence);
+        self.callbacks.let_go(content);
+    }
+
+    /// `None` if shutdown has taken the batch meanwhile.
+    pub(super) fn take_entries(&self, sequence: u64) -> Option<Vec<Entry<K, V>>> {
+        let content = self.dispatch.flights.lock().take_content(sequence)?;
+        Some(unwrap_soon(content).entries)
+    }
+
+    /// One partition's entries stand together, so each partition is locked about once.
+    pub(super) fn settle_flushed(&self, sequence: u64, entries: &[Entry<K, V>]) {
+        let tickets: Vec<Ticket> = entries.iter().map(|entry| entry.ticket(sequence)).collect();
+        let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
+        for run in runs.flat_map(|run| run.chunks(HOLD)) {
+            let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
+            self.intake.shard(run[0].partition).settle(run, Settled::Flushed, &mut settlement);
+            self.follow_settlement(settlement, None);
+        }
+    }
+
+    /// Makes a new batch of some entries of `whole`, and says what is to be done with it. The assembly
+    /// lock is held.
+    pub(super) fn part<'a>(
+        &self,
+        whole: &FlushEvent<'a>,
+        mut entries: Vec<Entry<K, V>>,
+        past: Past,
+        go_on: impl FnOnce(&mut Flights<Held<K, V>>, u64),
+    ) -> FlushEvent<'a> {
+        let sequence = self.dispatch.flights.lock().reserve(1);
+        for (index, entry) in (0..).zip(&mut entries) {
+            let mut shard = self.intake.shard(entry.partition);
+            shard.rebook(entry.hash, (whole.batch.sequence, entry.index), (sequence, index));
+            entry.index = index;
+        }
+        let id = self.batch_id(sequence);
+        let inserts = entries.iter().map(Entry::count).sum();
+        let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
+        let content = Arc::new(Content { id, entries });
+        let mut flights = self.dispatch.flights.lock();
+        flights.be_part(sequence, content, past);
+        go_on(&mut flights, sequence);
+        FlushEvent { batch: id, keys, inserts, reason, late, ..*whole }
+    }
+}
+
+/// How late the latest of them was taken.
+pub(super) fn latest<K, V>(entries: &[Entry<K, V>]) -> Duration {
+    let late = entries.iter().map(|entry| entry.late).max().unwrap_or(0);
+    Duration::from_millis(late.into())
+}
