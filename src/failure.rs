@@ -143,7 +143,10 @@ impl FlushError {
     /// use write_behind::{BatchId, FlushBatch, FlushError, Sum};
     ///
     /// /// `applied` says of each id whether it was applied (true) or must never be (false), in the storage.
-    /// fn refused(applied: &mut HashMap<BatchId, bool>, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
+    /// fn refused(
+    ///     applied: &mut HashMap<BatchId, bool>,
+    ///     batch: &FlushBatch<String, Sum<i64>>,
+    /// ) -> Result<(), FlushError> {
     ///     match applied.entry(batch.id()).or_insert(false) {
     ///         true => Ok(()), // an earlier attempt got through
     ///         false => Err(FlushError::never_applied("a page does not exist")), // and a late one finds this
