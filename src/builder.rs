@@ -754,25 +754,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     /// use std::time::Duration;
     /// use write_behind::{Buffer, DataBuffer, FlushContext, FlushError, Sum, WeakBuffer};
     ///
-    /// /// Adds what each page has to its section.
     /// struct Totals {
     ///     own: WeakBuffer<String, Sum<i64>>,
     /// }
     ///
     /// impl DataBuffer<String, Sum<i64>> for Totals {
     ///     fn handle_flush(&self, page: &String, views: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
-    ///         if let (Some((section, _)), Some(own)) = (page.rsplit_once('/'), self.own.upgrade()) {
-    ///             own.add(section, views.0).map_err(|error| FlushError::not_applied(error.to_string()))?;
-    ///         }
-    ///         println!("{page}: {}", views.0);
+    ///         // None while the buffer is being made and when its last handle is gone.
+    ///         let newer = self.own.upgrade().map_or(0, |own| own.count(page).pending);
+    ///         println!("{page}: {}, and {newer} inserts since", views.0);
     ///         Ok(())
     ///     }
     /// }
     ///
     /// let views = Buffer::builder().start_cyclic(|own| Totals { own })?;
-    /// views.add("news/today", 3)?;
-    /// views.flush_and_wait("news/today", Duration::from_secs(10))?;
-    /// assert_eq!(views.total("news"), Some(3));
+    /// views.add("/home", 1)?;
+    /// views.shutdown(Duration::from_secs(10))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

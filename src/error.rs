@@ -224,7 +224,6 @@ impl<K, V> ShutdownError<K, V> {
     /// assert_eq!(left.inserts(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
     pub fn into_undelivered(self) -> Leftovers<K, V> {
         match self {
             ShutdownError::Undelivered(leftovers) => leftovers,

@@ -65,6 +65,7 @@ impl Failure {
 ///
 /// Like `anyhow::Error` it does not implement [`Error`] itself, so that every error converts into it.
 #[derive(Debug)]
+#[must_use = "data counts as stored unless the error is returned"]
 pub struct FlushError {
     pub(crate) scope: Scope,
 }
@@ -206,7 +207,6 @@ impl FlushError {
     /// # let batch = write_behind::FlushBatch::builder(1, 1).entry((), (), 1).build();
     /// # assert!(Totals.handle_flush(&"a".repeat(256), &Sum(1), &batch.context()).unwrap_err().gives_up());
     /// ```
-    #[must_use]
     pub fn give_up(mut self) -> Self {
         match &mut self.scope {
             Scope::Batch(failure) => failure.hopeless = true,
@@ -241,6 +241,7 @@ impl fmt::Display for FlushError {
 /// An entry of a batch that failed while others did not: made by [`Entry::failed`](crate::Entry::failed),
 /// which has an example, for [`FlushError::entries`].
 #[derive(Debug)]
+#[must_use = "an entry that is not given to `FlushError::entries` counts as stored"]
 pub struct FailedEntry {
     /// The entry's place in its batch.
     pub(crate) index: u32,

@@ -28,6 +28,7 @@ use crate::key::Key;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "what is left over is lost when this is dropped"]
 pub struct Leftovers<K, V> {
     tables: Vec<Abandoned<K, V>>,
     batches: Vec<LeftBatch<K, V>>,
