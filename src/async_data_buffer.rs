@@ -62,13 +62,38 @@ pub trait AsyncDataBuffer<K: Send + Sync, V: Send + Sync>: Send + Sync + 'static
     /// [`DataBuffer::handle_error`](crate::DataBuffer::handle_error); if it is cancelled, because its
     /// runtime shuts down, the data is kept unless it was taken out. It is not subject to the flush
     /// timeout.
+    ///
+    /// ```
+    /// use write_behind::{AsyncDataBuffer, DeadLetter, FlushContext, FlushError, Sum, Verdict};
+    /// # async fn publish(_: &str, _: i64) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// struct Totals;
+    ///
+    /// impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    ///     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    ///         Err("the database is away".into())
+    ///     }
+    ///
+    ///     async fn handle_error(&self, letter: DeadLetter<String, Sum<i64>>) -> Verdict<String, Sum<i64>> {
+    ///         match publish(letter.key(), letter.data().0).await {
+    ///             Ok(()) => Verdict::Forget, // others have it now
+    ///             Err(_) => Verdict::Keep(letter),
+    ///         }
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// #     let letter = DeadLetter::builder("ada".to_owned(), Sum(1), write_behind::FailureCause::Panicked("".into()));
+    /// #     assert!(matches!(Totals.handle_error(letter.build()).await, Verdict::Forget));
+    /// # }
+    /// ```
     fn handle_error(&self, letter: DeadLetter<K, V>) -> impl Future<Output = Verdict<K, V>> + Send {
         async move { Verdict::Keep(letter) }
     }
 
-    /// Takes an item that was turned away because memory is full. Not async: it runs inside
-    /// `insert`, on the inserting thread. As
-    /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed): provided, it **drops it**.
+    /// **Drops an item**, unless you write another one, that was turned away because memory is full. As
+    /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed). Not async: it runs inside `insert`, on the
+    /// inserting thread.
     fn handle_shed(&self, key: K, data: V) {
         drop((key, data));
     }
@@ -114,7 +139,7 @@ pub trait AsyncBatchDataBuffer<K: Send + Sync, V: Send + Sync>: Send + Sync + 's
         async move { Verdict::Keep(letter) }
     }
 
-    /// As [`AsyncDataBuffer::handle_shed`].
+    /// As [`AsyncDataBuffer::handle_shed`]: the provided one **drops the item**.
     fn handle_shed(&self, key: K, data: V) {
         drop((key, data));
     }

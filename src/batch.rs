@@ -11,6 +11,19 @@ use crate::failure::{FailedEntry, FlushError};
 /// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1, with gaps, within
 /// it. Record the pair in the transaction that applies the batch and skip it when it is there
 /// already, and a batch counts once even if the answer to its commit was lost.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use write_behind::BatchId;
+///
+/// /// Stands for a table that is written in the same transaction as the data.
+/// fn is_new(applied: &mut HashSet<BatchId>, id: BatchId) -> bool {
+///     applied.insert(id)
+/// }
+/// # let mut applied = HashSet::new();
+/// # let id = BatchId::new(0xa1, 7);
+/// # assert!(is_new(&mut applied, id) && !is_new(&mut applied, id));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct BatchId {
@@ -27,6 +40,17 @@ impl fmt::Display for BatchId {
 }
 
 /// Why a generation left the table.
+///
+/// ```
+/// use write_behind::{Entry, FlushReason, Sum};
+///
+/// /// Whether keys come so often that a longer interval would help nobody.
+/// fn is_busy(entry: &Entry<String, Sum<i64>>) -> bool {
+///     matches!(entry.reason(), FlushReason::Size | FlushReason::Volume)
+/// }
+/// # let batch = write_behind::FlushBatch::builder(1, 1).reason(FlushReason::Size).entry(String::new(), Sum(1), 1);
+/// # assert!(is_busy(&batch.build().entries()[0]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlushReason {
@@ -47,6 +71,16 @@ pub enum FlushReason {
 }
 
 /// One key's generation inside a batch.
+///
+/// ```
+/// use write_behind::{Entry, Sum};
+///
+/// fn row(entry: &Entry<String, Sum<i64>>) -> String {
+///     format!("{} {:+} ({} inserts)", entry.key(), entry.data().0, entry.count())
+/// }
+/// # let batch = write_behind::FlushBatch::builder(1, 1).entry("/home".to_owned(), Sum(7), 3).build();
+/// # assert_eq!(row(&batch.entries()[0]), "/home +7 (3 inserts)");
+/// ```
 #[derive(Debug)]
 pub struct Entry<K, V> {
     pub(crate) key: K,
@@ -94,6 +128,18 @@ impl<K, V> Entry<K, V> {
 
     /// Says that this entry failed, for [`FlushError::entries`]. `error` says also what is known about
     /// the effect; a plain error means that it is not known.
+    ///
+    /// ```
+    /// use write_behind::{FlushBatch, FlushError};
+    ///
+    /// fn write(batch: &FlushBatch<String, u64>) -> Result<(), FlushError> {
+    ///     let too_long = batch.entries().iter().filter(|entry| entry.key().len() > 255);
+    ///     // It never gets shorter: no further attempt, `handle_error` decides.
+    ///     FlushError::entries(too_long.map(|entry| entry.failed(FlushError::not_applied("key too long").give_up())))
+    /// }
+    /// # assert!(write(&FlushBatch::builder(1, 1).entry("a".to_owned(), 1, 1).build()).is_ok());
+    /// # assert!(write(&FlushBatch::builder(1, 1).entry("a".repeat(256), 1, 1).build()).unwrap_err().gives_up());
+    /// ```
     pub fn failed(&self, error: impl Into<FlushError>) -> FailedEntry {
         FailedEntry::new(self.index, error.into())
     }
@@ -117,6 +163,19 @@ impl<K, V> Content<K, V> {
 /// Entries stand in the order in which they fell due, at most
 /// [`Builder::max_batch_keys`](crate::Builder::max_batch_keys) of them, never none, and no key
 /// twice.
+///
+/// ```
+/// use write_behind::{FlushBatch, FlushError, Sum};
+/// # type Rows<'a> = Vec<(&'a String, i64)>;
+/// # fn insert(_: Rows<'_>, _: String) -> Result<(), std::io::Error> { Ok(()) }
+///
+/// fn write(batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
+///     let rows = batch.sorted().iter().map(|entry| (entry.key(), entry.data().0)).collect();
+///     insert(rows, batch.id().to_string())?; // both in one transaction
+///     Ok(())
+/// }
+/// # assert!(write(&FlushBatch::builder(1, 1).entry("a".to_owned(), Sum(1), 1).build()).is_ok());
+/// ```
 #[derive(Debug)]
 pub struct FlushBatch<K, V> {
     pub(crate) content: Arc<Content<K, V>>,
@@ -152,6 +211,14 @@ impl<K, V> FlushBatch<K, V> {
     ///
     /// Write multi-row statements in this order: two transactions that lock the same rows in
     /// different orders deadlock (Postgres error 40P01). O(n log n).
+    ///
+    /// ```
+    /// use write_behind::{FlushBatch, Sum};
+    ///
+    /// let batch = FlushBatch::builder(0xa1, 7).entry("b", Sum(1), 1).entry("a", Sum(2), 1).build();
+    /// let keys: Vec<_> = batch.sorted().iter().map(|entry| *entry.key()).collect();
+    /// assert_eq!(keys, ["a", "b"]);
+    /// ```
     #[must_use]
     pub fn sorted(&self) -> Vec<&Entry<K, V>>
     where
@@ -182,6 +249,19 @@ impl<K, V> FlushBatch<K, V> {
 
     /// Every batch of this instance whose sequence is below this number is settled and will not be
     /// sent again: a record of applied batch ids can forget it.
+    ///
+    /// ```
+    /// use std::collections::BTreeSet;
+    /// use write_behind::{BatchId, FlushBatch, Sum};
+    ///
+    /// fn prune(applied: &mut BTreeSet<BatchId>, batch: &FlushBatch<String, Sum<i64>>) {
+    ///     let BatchId { instance, .. } = batch.id();
+    ///     applied.retain(|id| id.instance != instance || id.sequence >= batch.settled_below());
+    /// }
+    /// # let mut applied = BTreeSet::from([BatchId::new(1, 1), BatchId::new(1, 2), BatchId::new(2, 1)]);
+    /// # prune(&mut applied, &FlushBatch::builder(1, 3).settled_below(2).entry("a".to_owned(), Sum(1), 1).build());
+    /// # assert_eq!(applied.len(), 2);
+    /// ```
     #[must_use]
     pub fn settled_below(&self) -> u64 {
         self.settled_below
@@ -193,6 +273,31 @@ impl<K, V> FlushBatch<K, V> {
 /// To a sink that [flushes key by key](crate::DataBuffer) every key is a batch of its own, with an id of
 /// its own: record it with the data, skip what is recorded already, and a key's data counts once even if
 /// an answer was lost.
+///
+/// ```
+/// use std::collections::{HashMap, HashSet};
+/// use std::sync::Mutex;
+/// use write_behind::{BatchId, DataBuffer, FlushContext, FlushError, Sum};
+///
+/// #[derive(Default)]
+/// struct Store {
+///     tables: Mutex<(HashMap<String, i64>, HashSet<BatchId>)>,
+/// }
+///
+/// impl DataBuffer<String, Sum<i64>> for Store {
+///     fn handle_flush(&self, page: &String, views: &Sum<i64>, context: &FlushContext) -> Result<(), FlushError> {
+///         let mut tables = self.tables.lock().map_err(|_| "poisoned")?; // the transaction
+///         let (totals, applied) = &mut *tables;
+///         if applied.insert(context.id()) {
+///             *totals.entry(page.clone()).or_default() += views.0;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let (store, batch) = (Store::default(), write_behind::FlushBatch::builder(1, 1).entry((), (), 1).build());
+/// # for _ in 0..2 { store.handle_flush(&"a".to_owned(), &Sum(3), &batch.context()).unwrap(); }
+/// # assert_eq!(store.tables.lock().unwrap().0["a"], 3);
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct FlushContext {

@@ -27,6 +27,21 @@ use crate::stats::Stats;
 /// Every method may be called from any thread and from inside callbacks of any buffer; those that
 /// would then wait for themselves return an error.
 ///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, Sum, SummingBuffer};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let views: SummingBuffer<String, i64> = Buffer::builder().start(store)?;
+/// let handle = views.clone(); // for another thread
+/// let other = std::thread::spawn(move || handle.add("/home", 2));
+/// views.add("/home", 1)?;
+/// other.join().expect("it does not panic")?;
+/// assert_eq!(views.total("/home"), Some(3));
+/// views.shutdown(Duration::from_secs(10))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Panics
 ///
 /// No call can be made by code that runs under a lock of the same buffer (the drop of an item that an
@@ -64,12 +79,25 @@ impl<K, V, S> Drop for Handle<K, V, S> {
 ///
 /// Get one from [`Buffer::downgrade`], or before the buffer exists from
 /// [`Builder::start_cyclic`].
+///
+/// ```
+/// use write_behind::{Buffer, Sum};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let views = Buffer::builder().start(store)?;
+/// let weak = views.downgrade();
+/// weak.upgrade().expect("a handle is there").add("/home", 1)?;
+/// drop(views); // the last handle: flushes
+/// assert!(weak.upgrade().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WeakBuffer<K, V, S = RandomState> {
     handle: Weak<Handle<K, V, S>>,
 }
 
 impl<K, V, S> WeakBuffer<K, V, S> {
     /// The buffer, unless its last handle has been dropped or it is not yet started.
+    /// [`WeakBuffer`] has an example.
     #[must_use]
     pub fn upgrade(&self) -> Option<Buffer<K, V, S>> {
         self.handle.upgrade().map(|handle| Buffer { handle })
@@ -103,6 +131,16 @@ impl<K, V, S> fmt::Debug for Buffer<K, V, S> {
 
 impl<K, V> Buffer<K, V> {
     /// Settings for a new buffer, all at their defaults.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum, SummingBuffer};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views: SummingBuffer<String, i64> = Buffer::builder().interval(Duration::from_secs(1)).start(store)?;
+    /// # views.add("/home", 1)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> Builder<K, V>
     where
         K: Key,
@@ -138,6 +176,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// Cost: one hash and one uncontended lock. If the key has data already there is no clock read,
     /// no allocation (but what the aggregate itself does) and no shared atomic.
     ///
+    /// ```
+    /// use write_behind::Buffer;
+    /// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let events = Buffer::builder().start(store)?;
+    /// if let Err(refused) = events.insert("ada".to_owned(), 7) {
+    ///     let (user, event) = refused.into_rejected(); // write it yourself, or say so to whoever brought it
+    ///     # panic!("{user} {event}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InsertError`] with key and item inside: the buffer is closed, or it is full and the
@@ -159,6 +209,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// As [`insert`](Self::insert), with a borrowed form of the key ([`ToKey`]): makes the key only if it
     /// is new.
+    ///
+    /// ```
+    /// use write_behind::Buffer;
+    /// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let events = Buffer::builder().start(store)?;
+    /// events.insert_ref("ada", 7)?; // makes a `String`
+    /// events.insert_ref("ada", 8)?; // makes none
+    /// assert_eq!(events.peek("ada").pending, [[7, 8]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -184,6 +245,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// less in long batches over many keys. Short batches over many keys cost up to a fifth more. An
     /// iterator that waits for its next item may keep those before it waiting too.
     ///
+    /// ```
+    /// use write_behind::Buffer;
+    /// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let events = Buffer::builder().start(store)?;
+    /// events.insert_many((1..=3).map(|event| ("ada".to_owned(), event)))?;
+    /// assert_eq!(events.peek("ada").pending, [[1, 2, 3]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InsertManyError`] with all refused items inside, in their order. A waiting overflow policy
@@ -203,6 +274,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// How many inserts of `key` are pending and in flight. What is kept as undelivered is in neither.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 10)?;
+    /// views.add("/home", 20)?;
+    /// assert_eq!(views.count("/home").pending, 2); // inserts, and not the sum of them
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn count<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> KeyCount {
         let (pending, in_flight) = self.callable().count(key);
         KeyCount { pending, in_flight }
@@ -210,6 +292,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// A copy of the key's data, pending and in flight, without what is kept as undelivered. Cloning of pending data runs under the lock
     /// of the key's partition.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 10)?;
+    /// views.add("/home", 20)?;
+    /// assert_eq!(views.peek("/home").pending, [Sum(30)]);
+    /// assert!(views.peek("/news").is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn peek<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Peek<V>
     where
         V: Clone,
@@ -219,18 +313,53 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// Whether there is data of `key`, pending or in flight.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// assert!(views.contains("/home"));
+    /// views.flush_and_wait("/home", Duration::from_secs(10))?;
+    /// assert!(!views.contains("/home")); // stored, and forgotten
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn contains<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> bool {
         self.callable().contains(key)
     }
 
     /// All keys that hold data, in no particular order. Each partition is read in steps: keys that
     /// come and go meanwhile may be missed or be there twice. O(keys).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// assert_eq!(views.keys(), ["/home"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn keys(&self) -> Vec<K> {
         self.callable().keys()
     }
 
     /// All keys with a copy of their data; each key's is of one instant. O(keys).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// for (page, held) in views.snapshot() {
+    ///     println!("{page}: {:?} waiting, {:?} on the way", held.pending, held.in_flight);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Vec<(K, Peek<V>)>
     where
@@ -244,17 +373,59 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// Makes the key's data due now and returns at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().start_inline(store, &clock)?;
+    /// views.add("/home", 1)?;
+    /// views.add("/news", 1)?;
+    /// views.flush("/home");
+    /// clock.advance(Duration::ZERO); // does what is due
+    /// assert!(!views.contains("/home") && views.contains("/news"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) {
         self.callable().request(key, None);
     }
 
     /// Makes everything due now and returns at once. O(keys).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().start_inline(store, &clock)?;
+    /// views.add("/home", 1)?;
+    /// views.add("/news", 1)?;
+    /// views.flush_all();
+    /// clock.advance(Duration::ZERO); // does what is due
+    /// assert_eq!(views.stats().flushed, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush_all(&self) {
         self.callable().request_all(FlushReason::Requested, None);
     }
 
     /// Flushes the key and waits until everything of it that was there at the time of the call has
     /// been settled: pending, in flight and waiting for a retry. Does not cut a retry's wait short.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().interval(Duration::from_secs(3_600)).start(store)?;
+    /// views.add("/home", 1)?;
+    /// views.flush_and_wait("/home", Duration::from_secs(10))?; // not an hour later
+    /// assert_eq!(views.stats().flushed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -274,6 +445,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 
     /// Flushes everything and waits for all that was there at the time of the call. Clones every
     /// key; O(keys).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// views.add("/news", 1)?;
+    /// views.flush_all_and_wait(Duration::from_secs(10))?; // before a backup, say
+    /// assert_eq!(views.stats().flushed, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -299,20 +483,55 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
     }
 
+    /// **Takes data out that will not be flushed**: what you do not store is lost.
+    ///
     /// Cancels the key's pending data and gives it back, oldest first: nothing if there is none, and more
     /// than one only where an aggregate could absorb no more. Data in flight cannot be cancelled.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/draft", 7)?;
+    /// assert_eq!(views.remove("/draft"), [Sum(7)]); // never shown to the sink
+    /// assert!(views.remove("/draft").is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "what is removed will not be flushed"]
     pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
         self.callable().remove(key)
     }
 
     /// A snapshot of the counters. O(partitions).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// let stats = views.stats();
+    /// assert_eq!((stats.accepted, stats.pending, stats.keys), (1, 1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.callable().stats()
     }
 
     /// Whether inserts are refused because the buffer has been shut down.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.shutdown(Duration::from_secs(10))?;
+    /// assert!(views.is_closed() && views.add("/home", 1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core().life.phase() > Phase::Open
@@ -325,6 +544,31 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// data is put back before newer data of its key. What cannot be offered now stays: keys of which newer
     /// data is in flight, and batches that are no longer whole because `handle_error` has taken a part of
     /// them. O(undelivered keys).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, RetryPolicy, Sum};
+    ///
+    /// let away = Arc::new(AtomicBool::new(true));
+    /// let database = Arc::clone(&away);
+    /// let sink = move |_: &String, _: &Sum<i64>| match database.load(Ordering::Relaxed) {
+    ///     true => Err("the database is away"),
+    ///     false => Ok(()),
+    /// };
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().retry(RetryPolicy::never()).start_inline(sink, &clock)?;
+    /// views.add("/home", 1)?;
+    /// clock.advance(Duration::from_secs(5));
+    /// assert_eq!(views.stats().undelivered, 1);
+    ///
+    /// away.store(false, Ordering::Relaxed); // somebody has repaired it
+    /// assert_eq!(views.retry_undelivered(), 1);
+    /// clock.advance(Duration::ZERO); // does what is due
+    /// assert_eq!((views.stats().undelivered, views.stats().flushed), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry_undelivered(&self) -> usize {
         self.callable().retry_undelivered()
     }
@@ -346,6 +590,25 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// and what it returns is ignored. Data that `handle_error` has been given, or that waits for it
     /// behind such data of the same batch, is settled when that is over; if it is then to be kept, the next
     /// call of this returns it.
+    ///
+    /// What was not delivered is in the error, and **lost if that is dropped**.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn bury(_: &str, _: i64) {}
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// if let Err(error) = views.shutdown(Duration::from_secs(10)) {
+    ///     for left in error.into_undelivered() {
+    ///         bury(left.key(), left.data().0); // to a file, say
+    ///     }
+    /// }
+    /// assert_eq!(views.stats().flushed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -372,6 +635,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         }
     }
 
+    /// **What is not delivered within `timeout` is lost.** [`shutdown`](Self::shutdown) returns it instead.
+    ///
     /// Shuts the buffer down when the guard is dropped, for at most `timeout`, and tells the observers what
     /// is left. For a buffer in a `static`, whose handle is never dropped: what it holds at the end of the
     /// program is lost unless it is shut down.
@@ -401,6 +666,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// A handle that does not keep the buffer running.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// let weak = views.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn downgrade(&self) -> WeakBuffer<K, V, S> {
         WeakBuffer { handle: Arc::downgrade(&self.handle) }

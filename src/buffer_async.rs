@@ -25,6 +25,28 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// `timeout`, whatever the overflow policy. With
     /// [`Overflow::FlushOldest`](crate::Overflow::FlushOldest) it also makes some.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, Sum};
+    /// # struct Totals;
+    /// # impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    /// #     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///
+    /// let views = Buffer::builder().max_keys(1).start_async(Totals)?;
+    /// views.add("/home", 1)?;
+    /// // Waits until "/home" is flushed, after 5 s; `add` would have refused.
+    /// views.insert_async("/news".to_owned(), 1, Duration::from_secs(10)).await?;
+    /// assert_eq!(views.stats().flushed, 1);
+    ///
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// The item is in the buffer if, and only if, this has returned `Ok`. Dropped before that, it
@@ -64,6 +86,30 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// may take that room before you do: insert, and come back here if that says
     /// [`Full`](InsertErrorKind::Full).
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, InsertErrorKind, Sum};
+    /// # struct Totals;
+    /// # impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    /// #     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///
+    /// let views = Buffer::builder().max_keys(1).start_async(Totals)?;
+    /// views.add("/home", 1)?;
+    /// while let Err(refused) = views.add("/news", 1) {
+    ///     assert_eq!(refused.kind, InsertErrorKind::Full);
+    ///     views.wait_for_room_async(Duration::from_secs(10)).await?; // may be cancelled: nothing is in its hands
+    /// }
+    /// assert_eq!(views.stats().accepted, 2);
+    ///
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Dropped before it is over, it waits no more, and that is all.
@@ -78,6 +124,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// As [`flush_and_wait`](Self::flush_and_wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, Sum};
+    /// # struct Totals;
+    /// # impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    /// #     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///
+    /// let views = Buffer::builder().interval(Duration::from_secs(3_600)).start_async(Totals)?;
+    /// views.add("/home", 1)?;
+    /// views.flush_and_wait_async("/home", Duration::from_secs(10)).await?; // not an hour later
+    /// assert_eq!(views.stats().flushed, 1);
+    ///
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -98,6 +165,28 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// As [`flush_all_and_wait`](Self::flush_all_and_wait). Asking takes O(keys), without waiting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, Sum};
+    /// # struct Totals;
+    /// # impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    /// #     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///
+    /// let views = Buffer::builder().start_async(Totals)?;
+    /// views.add("/home", 1)?;
+    /// views.add("/news", 1)?;
+    /// views.flush_all_and_wait_async(Duration::from_secs(10)).await?;
+    /// assert_eq!(views.stats().flushed, 2);
+    ///
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -129,6 +218,34 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// As [`shutdown`](Self::shutdown). Closing takes O(keys), without waiting.
+    ///
+    /// What was not delivered is in the error, and **lost if that is dropped**.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{AsyncDataBuffer, Buffer, FlushContext, FlushError, Sum};
+    /// # fn bury(_: &str, _: i64) {}
+    /// # struct Totals;
+    /// # impl AsyncDataBuffer<String, Sum<i64>> for Totals {
+    /// #     async fn handle_flush(&self, _: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///
+    /// let views = Buffer::builder().start_async(Totals)?;
+    /// views.add("/home", 1)?;
+    /// if let Err(error) = views.shutdown_async(Duration::from_secs(10)).await {
+    ///     for left in error.into_undelivered() {
+    ///         bury(left.key(), left.data().0); // to a file, say
+    ///     }
+    /// }
+    /// assert_eq!(views.stats().flushed, 1);
+    ///
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

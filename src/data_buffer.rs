@@ -47,20 +47,66 @@ pub trait DataBuffer<K, V>: Send + Sync + 'static {
     /// it ([`Verdict::Keep`]), so that nothing is lost.
     ///
     /// If this panics before the data was taken out of `letter`, the data is kept all the same.
+    ///
+    /// ```
+    /// use write_behind::{DataBuffer, DeadLetter, FlushContext, FlushError, Verdict};
+    /// # fn save(_: &str, _: &[String]) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// struct AuditLog;
+    ///
+    /// impl DataBuffer<String, Vec<String>> for AuditLog {
+    ///     fn handle_flush(&self, _: &String, _: &Vec<String>, _: &FlushContext) -> Result<(), FlushError> {
+    ///         Err("the database is away".into())
+    ///     }
+    ///
+    ///     fn handle_error(&self, letter: DeadLetter<String, Vec<String>>) -> Verdict<String, Vec<String>> {
+    ///         match save(letter.key(), letter.data()) {
+    ///             Ok(()) => Verdict::Forget, // it is in a file now
+    ///             Err(_) => Verdict::Keep(letter),
+    ///         }
+    ///     }
+    /// }
+    /// # let letter = DeadLetter::builder("ada".to_owned(), vec![], write_behind::FailureCause::Panicked("".into()));
+    /// # assert!(matches!(AuditLog.handle_error(letter.build()), Verdict::Forget));
+    /// ```
     fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         Verdict::Keep(letter)
     }
 
-    /// Takes an item that [`Overflow::Shed`](crate::Overflow::Shed) turned away because memory is
-    /// full. Runs on the inserting thread. Provided: **drops it** (observers and
-    /// [`Stats::shed`](crate::Stats::shed) still tell). `data` is an aggregate that holds just that
-    /// item.
+    /// **Drops an item**, unless you write another one, that [`Overflow::Shed`](crate::Overflow::Shed) turned
+    /// away because memory is full (observers and [`Stats::shed`](crate::Stats::shed) still tell). Runs on the
+    /// inserting thread. `data` is an aggregate that holds just that item.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicI64, Ordering};
+    /// use write_behind::{DataBuffer, FlushContext, FlushError, Sum};
+    ///
+    /// #[derive(Default)]
+    /// struct Totals {
+    ///     of_unknown_pages: AtomicI64,
+    /// }
+    ///
+    /// impl DataBuffer<String, Sum<i64>> for Totals {
+    ///     fn handle_flush(&self, page: &String, views: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    ///         println!("{page}: {}", views.0);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     /// Who visited what is lost, how many visits there were is not.
+    ///     fn handle_shed(&self, _page: String, views: Sum<i64>) {
+    ///         self.of_unknown_pages.fetch_add(views.0, Ordering::Relaxed);
+    ///     }
+    /// }
+    /// # let totals = Totals::default();
+    /// # totals.handle_shed("/home".to_owned(), Sum(3));
+    /// # assert_eq!(totals.of_unknown_pages.into_inner(), 3);
+    /// ```
     fn handle_shed(&self, key: K, data: V) {
         drop((key, data));
     }
 
     /// The buffer is over and calls nothing else any more: the time to forget what was kept of its
-    /// batches. Provided: does nothing. See [`Retirement`].
+    /// batches. Provided: does nothing. [`Retirement`] has an example.
     fn handle_retired(&self, retirement: &Retirement) {
         let _ = retirement;
     }
@@ -101,7 +147,7 @@ pub trait BatchDataBuffer<K, V>: Send + Sync + 'static {
         Verdict::Keep(letter)
     }
 
-    /// As [`DataBuffer::handle_shed`].
+    /// As [`DataBuffer::handle_shed`]: the provided one **drops the item**.
     fn handle_shed(&self, key: K, data: V) {
         drop((key, data));
     }

@@ -6,6 +6,25 @@ use crate::batch::{BatchId, Entry};
 use crate::failure::FailureCause;
 
 /// What [`DataBuffer::handle_error`](crate::DataBuffer::handle_error) decides about a key.
+///
+/// ```
+/// use write_behind::{DeadLetter, Sum, Verdict};
+/// # fn bury(_: &String, total: i64) -> std::io::Result<()> {
+/// #     if total > 0 { Ok(()) } else { Err(std::io::Error::other("full disk")) }
+/// # }
+///
+/// fn handle_error(letter: DeadLetter<String, Sum<i64>>) -> Verdict<String, Sum<i64>> {
+///     match bury(letter.key(), letter.data().0) {
+///         Ok(()) => Verdict::Forget, // it is on the disk now
+///         Err(_) => Verdict::Keep(letter),
+///     }
+/// }
+/// # let letter = |total| {
+/// #     DeadLetter::builder(String::new(), Sum(total), write_behind::FailureCause::Panicked("".into())).build()
+/// # };
+/// # assert!(matches!(handle_error(letter(1)), Verdict::Forget));
+/// # assert!(matches!(handle_error(letter(0)), Verdict::Keep(_)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Verdict<K, V> {
@@ -14,20 +33,37 @@ pub enum Verdict<K, V> {
     /// returned by [`Buffer::shutdown`](crate::Buffer::shutdown). Its memory counts towards the bounds
     /// until then. What the provided `handle_error` does.
     Keep(DeadLetter<K, V>),
-    /// Put the data back, with fresh attempts, an interval and jitter from now: it cannot loop hot.
+    /// Put the data back. **It may count twice** if the sink records no ids and an attempt
+    /// [may have been applied](DeadLetter::may_be_applied).
     ///
-    /// Where no attempt was applied it is merged with newer data of its key, before it. Where one
-    /// [may have been](DeadLetter::may_be_applied), the identical batch is sent again under the same id, so
-    /// that a sink that records ids counts it once. That takes the whole batch: if `handle_error` did not
-    /// say `Requeue` for all its keys, those for which it did are kept as [undelivered](Self::Keep)
-    /// instead. During shutdown nothing is put back: it is kept.
+    /// It has fresh attempts, an interval and jitter from now: it cannot loop hot. Where no attempt was
+    /// applied it is merged with newer data of its key, before it. Where one may have been, the identical
+    /// batch is sent again under the same id, so that a sink that records ids counts it once. That takes the
+    /// whole batch: if `handle_error` did not say `Requeue` for all its keys, those for which it did are kept
+    /// as [undelivered](Self::Keep) instead. During shutdown nothing is put back: it is kept.
     Requeue(DeadLetter<K, V>),
-    /// **Loses the data** unless you have stored it elsewhere: the buffer forgets it.
+    /// **Loses the data** unless you have stored it elsewhere: the buffer forgets it, and counts it in
+    /// [`Stats::gave_up`](crate::Stats::gave_up).
     Forget,
 }
 
 /// A key and its data whose attempts are spent, handed to
 /// [`DataBuffer::handle_error`](crate::DataBuffer::handle_error).
+///
+/// Dropping it loses nothing by itself: what becomes of the data is what the [`Verdict`] says.
+///
+/// ```
+/// use write_behind::{DeadLetter, Sum};
+///
+/// fn report(letter: &DeadLetter<String, Sum<i64>>) -> String {
+///     let (page, views, attempts) = (letter.key(), letter.data().0, letter.attempts());
+///     let doubt = letter.may_be_applied().then(|| format!(", may be in batch {}", letter.batch()));
+///     format!("{page} {views:+} not stored after {attempts} attempts: {}{}", letter.cause(), doubt.unwrap_or_default())
+/// }
+/// # let cause = write_behind::FailureCause::Panicked("away".into());
+/// # let letter = DeadLetter::builder("/home".to_owned(), Sum(3), cause).attempts(4).may_be_applied(true).build();
+/// # assert!(report(&letter).starts_with("/home +3 not stored after 4 attempts: the callback panicked: away, may"));
+/// ```
 #[derive(Debug)]
 pub struct DeadLetter<K, V> {
     entry: Option<Entry<K, V>>,
@@ -95,7 +131,24 @@ impl<K, V> DeadLetter<K, V> {
         self.about.may_be_applied
     }
 
-    /// Takes key and data out. From here on a panic loses them, as with anything that you own.
+    /// **Takes key and data out of the buffer's hands**: what you do not store is lost, by a panic too. All that
+    /// is left to say is [`Verdict::Forget`].
+    ///
+    /// ```
+    /// use std::sync::mpsc::Sender;
+    /// use write_behind::{DeadLetter, Verdict};
+    ///
+    /// type Events = Vec<u64>;
+    ///
+    /// fn pass_on(letter: DeadLetter<String, Events>, others: &Sender<(String, Events)>) -> Verdict<String, Events> {
+    ///     others.send(letter.into_parts()).expect("the receiver lives as long as the program");
+    ///     Verdict::Forget
+    /// }
+    /// # let (sender, receiver) = std::sync::mpsc::channel();
+    /// # let cause = write_behind::FailureCause::Panicked("".into());
+    /// # let _ = pass_on(DeadLetter::builder("a".to_owned(), vec![1], cause).build(), &sender);
+    /// # assert_eq!(receiver.recv().unwrap(), ("a".to_owned(), vec![1]));
+    /// ```
     pub fn into_parts(mut self) -> (K, V) {
         let entry = self.entry.take().expect("the entry leaves only with self");
         (entry.key, entry.data)
@@ -111,6 +164,20 @@ impl<K, V> Drop for DeadLetter<K, V> {
 }
 
 /// Tells a sink that its buffer is over: [`DataBuffer::handle_retired`](crate::DataBuffer::handle_retired).
+///
+/// ```
+/// use std::collections::HashSet;
+/// use write_behind::{BatchId, Retirement};
+///
+/// fn forget(applied: &mut HashSet<BatchId>, retirement: &Retirement) {
+///     if retirement.undelivered == 0 {
+///         applied.retain(|id| id.instance != retirement.instance);
+///     }
+/// }
+/// # let mut applied = HashSet::from([BatchId::new(1, 1), BatchId::new(2, 1)]);
+/// # forget(&mut applied, &Retirement::new(1, 0));
+/// # assert_eq!(applied.len(), 1);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retirement {

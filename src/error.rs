@@ -8,7 +8,19 @@ use thiserror::Error;
 use crate::failure::FailureCause;
 use crate::undelivered::Leftovers;
 
-/// An insert was refused. What was to be inserted is inside, untouched.
+/// An insert was refused. What was to be inserted is inside, untouched, and **lost if this is dropped**.
+///
+/// ```
+/// use write_behind::{Buffer, InsertErrorKind};
+/// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let events = Buffer::builder().max_weight(1).start(store)?;
+/// events.insert_ref("ada", 1)?;
+/// let refused = events.insert_ref("ada", 2).unwrap_err();
+/// assert_eq!(refused.kind, InsertErrorKind::Full);
+/// assert_eq!(refused.into_rejected(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Error)]
 #[error("insert refused: {kind}")]
 #[non_exhaustive]
@@ -24,7 +36,7 @@ impl<T> InsertError<T> {
         InsertError { kind, rejected }
     }
 
-    /// Takes back what was refused.
+    /// Takes back what was refused: [`InsertError`] has an example.
     pub fn into_rejected(self) -> T {
         self.rejected
     }
@@ -37,6 +49,16 @@ impl<T> fmt::Debug for InsertError<T> {
 }
 
 /// Why an insert was refused.
+///
+/// ```
+/// use write_behind::InsertErrorKind;
+///
+/// /// Whether it is worth while to come back later.
+/// fn is_passing(kind: InsertErrorKind) -> bool {
+///     matches!(kind, InsertErrorKind::Full | InsertErrorKind::TimedOut)
+/// }
+/// # assert!(!is_passing(InsertErrorKind::Closed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum InsertErrorKind {
@@ -66,7 +88,17 @@ pub enum InsertErrorKind {
     Forked,
 }
 
-/// Some items of a bulk insert were refused; all others are in.
+/// Some items of a bulk insert were refused; all others are in. The refused ones are **lost if this is dropped**.
+///
+/// ```
+/// use write_behind::Buffer;
+/// # fn store(_: &u64, _: &Vec<char>) -> std::io::Result<()> { Ok(()) }
+///
+/// let events = Buffer::builder().max_weight(2).start(store)?;
+/// let error = events.insert_many([(7, 'a'), (7, 'b'), (7, 'c')]).unwrap_err();
+/// assert_eq!((error.accepted, error.rejected), (2, vec![(7, 'c')]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Error)]
 #[error("{} of {} items refused: {kind}", rejected.len(), rejected.len() + accepted)]
 #[non_exhaustive]
@@ -90,6 +122,21 @@ impl<K, I> fmt::Debug for InsertManyError<K, I> {
 }
 
 /// Waiting for a flush did not end in success.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, FlushWaitError, RetryPolicy, Sum};
+///
+/// let broken = |_: &String, _: &Sum<i64>| Err("no such table");
+/// let views = Buffer::builder().retry(RetryPolicy::never()).start(broken)?;
+/// views.add("/home", 1)?;
+/// match views.flush_and_wait("/home", Duration::from_secs(5)) {
+///     Err(FlushWaitError::Failed(cause)) => assert_eq!(cause.to_string(), "no such table"),
+///     other => panic!("{other:?}"),
+/// }
+/// # views.shutdown(Duration::ZERO).unwrap_err();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum FlushWaitError {
@@ -116,11 +163,29 @@ pub enum FlushWaitError {
     WouldBlock,
 }
 
-/// Shutting down did not deliver everything, or could not be waited for.
+/// Shutting down did not deliver everything, or could not be waited for. What is inside is **lost if this is
+/// dropped**.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, ShutdownError, Sum};
+///
+/// let views = Buffer::builder().start(|_: &String, _: &Sum<i64>| Err("the database is away"))?;
+/// views.add("/home", 3)?;
+/// match views.shutdown(Duration::from_millis(20)) {
+///     Err(ShutdownError::Undelivered(left)) => {
+///         for left in left {
+///             println!("{} {:+}: {:?}", left.key(), left.data().0, left.state());
+///         }
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Error)]
 pub enum ShutdownError<K, V> {
-    /// The deadline came first, or `handle_error` kept something. What is left is inside.
+    /// The deadline came first, or `handle_error` kept something. What is left is inside, and nowhere else.
     #[error("{} inserts were not delivered", .0.inserts())]
     Undelivered(Leftovers<K, V>),
     /// What was not delivered has been returned by an earlier call, or to another caller. `inserts` says
@@ -147,8 +212,18 @@ pub enum ShutdownError<K, V> {
 }
 
 impl<K, V> ShutdownError<K, V> {
-    /// What was not delivered.
-    #[must_use]
+    /// What was not delivered. Nothing if this is not [`Undelivered`](Self::Undelivered).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    ///
+    /// let views = Buffer::builder().start(|_: &String, _: &Sum<i64>| Err("the database is away"))?;
+    /// views.add("/home", 3)?;
+    /// let left = views.shutdown(Duration::from_millis(20)).unwrap_err().into_undelivered();
+    /// assert_eq!(left.inserts(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_undelivered(self) -> Leftovers<K, V> {
         match self {
             ShutdownError::Undelivered(leftovers) => leftovers,
@@ -173,6 +248,16 @@ impl<K, V> fmt::Debug for ShutdownError<K, V> {
 }
 
 /// A setting that `start` refuses; names the option.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{BuildError, Buffer};
+/// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let error = Buffer::builder().interval(Duration::ZERO).start(store).unwrap_err();
+/// assert!(matches!(error, BuildError::Invalid { option: "interval", .. }));
+/// assert_eq!(error.to_string(), "`interval` must not be zero");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {

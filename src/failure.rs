@@ -65,6 +65,7 @@ impl Failure {
 ///
 /// Like `anyhow::Error` it does not implement [`Error`] itself, so that every error converts into it.
 #[derive(Debug)]
+#[must_use = "data counts as stored unless the error is returned"]
 pub struct FlushError {
     pub(crate) scope: Scope,
 }
@@ -98,9 +99,19 @@ impl Scope {
 type Cause = Box<dyn Error + Send + Sync>;
 
 impl FlushError {
-    /// Everything failed, and whether it was applied is not known (a lost answer, a timeout): the
-    /// identical content is sent again under the same id, never split and never merged with newer
-    /// data.
+    /// Everything failed, and whether it was applied is not known: a sink that records no ids **may count it
+    /// twice**, for the identical content is sent again under the same id, never split and never merged with
+    /// newer data. The answer was lost, or did not come in time.
+    ///
+    /// ```
+    /// use write_behind::FlushError;
+    /// # fn commit() -> Result<(), String> { Err("connection reset".to_owned()) }
+    ///
+    /// fn write() -> Result<(), FlushError> {
+    ///     commit().map_err(FlushError::unknown) // as `commit()?` does
+    /// }
+    /// # assert!(write().unwrap_err().is_unknown());
+    /// ```
     pub fn unknown(error: impl Into<Cause>) -> Self {
         FlushError::new(Effect::Unknown, error.into())
     }
@@ -110,6 +121,16 @@ impl FlushError {
     /// attempt, so that a poison key ends up alone; but not if an earlier attempt ended
     /// [unknown](Self::unknown), because that one may have been applied after all: then the identical
     /// content is sent again.
+    ///
+    /// ```
+    /// use write_behind::FlushError;
+    /// # fn connect() -> Result<(), String> { Err("connection refused".to_owned()) }
+    ///
+    /// fn write() -> Result<(), FlushError> {
+    ///     connect().map_err(FlushError::not_applied) // nothing was sent
+    /// }
+    /// # assert!(write().unwrap_err().is_not_applied());
+    /// ```
     pub fn not_applied(error: impl Into<Cause>) -> Self {
         FlushError::new(Effect::NotApplied, error.into())
     }
@@ -117,11 +138,30 @@ impl FlushError {
     /// **Counts twice if it is wrong.** Everything failed and provably no attempt of this batch was
     /// applied, nor can be any more: the sink has seen to it, for example by recording the batch's id as
     /// void. The batch is halved whatever earlier attempts ended like.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use write_behind::{BatchId, FlushBatch, FlushError, Sum};
+    ///
+    /// /// `applied` says of each id whether it was applied (true) or must never be (false), in the storage.
+    /// fn refused(
+    ///     applied: &mut HashMap<BatchId, bool>,
+    ///     batch: &FlushBatch<String, Sum<i64>>,
+    /// ) -> Result<(), FlushError> {
+    ///     match applied.entry(batch.id()).or_insert(false) {
+    ///         true => Ok(()), // an earlier attempt got through
+    ///         false => Err(FlushError::never_applied("a page does not exist")), // and a late one finds this
+    ///     }
+    /// }
+    /// # let batch = FlushBatch::builder(1, 1).entry("a".to_owned(), Sum(1), 1).build();
+    /// # assert!(refused(&mut HashMap::new(), &batch).unwrap_err().is_never_applied());
+    /// # assert!(refused(&mut HashMap::from([(batch.id(), true)]), &batch).is_ok());
+    /// ```
     pub fn never_applied(error: impl Into<Cause>) -> Self {
         FlushError::new(Effect::NeverApplied, error.into())
     }
 
-    /// Only these entries failed; all others are done. `Ok` if there are none.
+    /// Only these entries failed; **all others count as stored** and are forgotten. `Ok` if there are none.
     ///
     /// Each failed entry goes on alone and always under a new id, even if it was the only one: a sink
     /// that records ids may record this one with what it has applied. An entry of another batch, or one
@@ -149,7 +189,24 @@ impl FlushError {
 
     /// **Ends the attempts.** Another one is of no use: the data goes to `handle_error` at once, however
     /// many the retry policy has left.
-    #[must_use]
+    ///
+    /// ```
+    /// use write_behind::{DataBuffer, FlushContext, FlushError, Sum};
+    ///
+    /// struct Totals;
+    ///
+    /// impl DataBuffer<String, Sum<i64>> for Totals {
+    ///     fn handle_flush(&self, page: &String, _: &Sum<i64>, _: &FlushContext) -> Result<(), FlushError> {
+    ///         if page.len() > 255 {
+    ///             return Err(FlushError::not_applied("it never gets shorter").give_up());
+    ///         }
+    ///         // …
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let batch = write_behind::FlushBatch::builder(1, 1).entry((), (), 1).build();
+    /// # assert!(Totals.handle_flush(&"a".repeat(256), &Sum(1), &batch.context()).unwrap_err().gives_up());
+    /// ```
     pub fn give_up(mut self) -> Self {
         match &mut self.scope {
             Scope::Batch(failure) => failure.hopeless = true,
@@ -182,8 +239,9 @@ impl fmt::Display for FlushError {
 }
 
 /// An entry of a batch that failed while others did not: made by [`Entry::failed`](crate::Entry::failed),
-/// for [`FlushError::entries`].
+/// which has an example, for [`FlushError::entries`].
 #[derive(Debug)]
+#[must_use = "an entry that is not given to `FlushError::entries` counts as stored"]
 pub struct FailedEntry {
     /// The entry's place in its batch.
     pub(crate) index: u32,
@@ -205,6 +263,21 @@ impl FailedEntry {
 /// Why a flush failed, as told to `handle_error`, to observers and to those who wait for it.
 ///
 /// Cheap to clone. Displays as the sink's own error, whose sources are its [`source`](Error::source)s.
+///
+/// ```
+/// use write_behind::FailureCause;
+///
+/// /// What to count it as.
+/// fn label(cause: &FailureCause) -> &'static str {
+///     match cause {
+///         FailureCause::Error(_) => "error",
+///         FailureCause::Panicked(_) => "panic",
+///         FailureCause::Misreported(_) => "bug of the sink",
+///         _ => "cancelled",
+///     }
+/// }
+/// # assert_eq!(label(&FailureCause::Panicked("".into())), "panic");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum FailureCause {

@@ -43,7 +43,16 @@ pub trait IntoSink<K, V, Kind> {
 
 /// What [`Builder::start_async`](crate::Builder::start_async) takes: an
 /// [`AsyncDataBuffer`] or an [`AsyncBatchDataBuffer`]. `Kind` tells them apart and is always inferred.
-/// Feature `tokio`.
+/// Implement one of those. Feature `tokio`.
+///
+/// ```
+/// use write_behind::{Buffer, BuildError, IntoAsyncSink, Sum, SummingBuffer};
+///
+/// /// Starts whichever sink the configuration asks for.
+/// fn start<Kind>(sink: impl IntoAsyncSink<String, Sum<i64>, Kind>) -> Result<SummingBuffer<String, i64>, BuildError> {
+///     Buffer::builder().name("page-views").start_async(sink)
+/// }
+/// ```
 #[cfg(feature = "tokio")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an async sink",

@@ -12,6 +12,19 @@ use equivalent::Equivalent;
 /// What keys must be able to do. Their methods run under the locks of partitions. A panic of `Hash` or
 /// `Eq` inside an insert or a read goes to its caller; a key whose `Clone` panics while it is being
 /// flushed may stay in flight for good, and others of its batch with it.
+///
+/// ```
+/// use write_behind::Key;
+///
+/// #[derive(Hash, PartialEq, Eq, Clone)]
+/// struct Minute {
+///     account: u64,
+///     since_epoch: u32,
+/// }
+///
+/// fn is_key<K: Key>() {}
+/// is_key::<Minute>();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key of a buffer: keys are `Hash + Eq + Clone + Send + Sync + 'static`",
     label = "not a key"

@@ -9,6 +9,20 @@ use crate::failure::FailureCause;
 use crate::stats::Stats;
 
 /// One attempt to flush one batch.
+///
+/// ```
+/// use write_behind::{FlushEvent, Observer};
+///
+/// struct Late;
+///
+/// impl Observer for Late {
+///     fn flush_started(&self, flush: &FlushEvent<'_>) {
+///         if flush.late.as_millis() > 100 {
+///             eprintln!("{}: batch {} of {} keys starts {:?} late", flush.buffer, flush.batch, flush.keys, flush.late);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct FlushEvent<'a> {
@@ -34,6 +48,30 @@ pub struct FlushEvent<'a> {
 /// Methods run on the thread where the thing happened (a worker, the scheduler, or the inserting
 /// thread for [`shed`](Self::shed) and [`refused`](Self::refused)), outside all locks. They should return quickly. A panic is
 /// contained and counted in [`Stats::panics`](crate::Stats::panics).
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use write_behind::{Buffer, FlushEvent, Observer, Sum};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// #[derive(Default)]
+/// struct Written(AtomicU64);
+///
+/// impl Observer for Written {
+///     fn flush_succeeded(&self, flush: &FlushEvent<'_>, _took: Duration) {
+///         self.0.fetch_add(flush.inserts, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let written = Arc::new(Written::default());
+/// let views = Buffer::builder().observer(Arc::clone(&written)).start(store)?;
+/// views.add("/home", 1)?;
+/// views.shutdown(Duration::from_secs(10))?;
+/// assert_eq!(written.0.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// A callback is about to be called.
     fn flush_started(&self, flush: &FlushEvent<'_>) {
@@ -86,12 +124,32 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The buffer's statistics, as often as [`measure_every`](Self::measure_every) says and when it goes to
     /// rest or comes to its end. Told by the scheduler.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Observer, Stats};
+    ///
+    /// /// Says when memory runs short.
+    /// struct Watch;
+    ///
+    /// impl Observer for Watch {
+    ///     fn measure_every(&self) -> Option<Duration> {
+    ///         Some(Duration::from_secs(1))
+    ///     }
+    ///
+    ///     fn measured(&self, buffer: &str, stats: &Stats) {
+    ///         if stats.keys > stats.max_keys / 10 * 9 {
+    ///             eprintln!("{buffer}: {} of {} keys", stats.keys, stats.max_keys);
+    ///         }
+    ///     }
+    /// }
+    /// ```
     fn measured(&self, buffer: &str, stats: &Stats) {
         let _ = (buffer, stats);
     }
 
     /// Data stays undelivered: `handle_error` kept it or panicked on it, or the last handle was dropped
-    /// and its patience ran out.
+    /// and its patience ran out, when it **is lost** with the buffer.
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
         let _ = (buffer, keys, inserts);
     }

@@ -3,6 +3,17 @@
 use crate::batch::BatchId;
 
 /// How many inserts of a key the buffer holds.
+///
+/// ```
+/// use write_behind::Buffer;
+/// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let events = Buffer::builder().start(store)?;
+/// events.insert_ref("ada", 1)?;
+/// events.insert_ref("ada", 2)?;
+/// assert_eq!(events.count("ada").total(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct KeyCount {
@@ -21,6 +32,20 @@ impl KeyCount {
 }
 
 /// A copy of a key's data, taken at one instant.
+///
+/// ```
+/// use write_behind::Buffer;
+/// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let events = Buffer::builder().start(store)?;
+/// events.insert_ref("ada", 1)?;
+/// events.insert_ref("ada", 2)?;
+/// let held = events.peek("ada");
+/// assert_eq!(held.pending, [vec![1, 2]]);
+/// assert_eq!(held.in_flight, None); // the sink has not been called yet
+/// assert_eq!(held.iter().flatten().sum::<u64>(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Peek<V> {

@@ -14,6 +14,19 @@ use crate::error::BuildError;
 ///
 /// An insert that needs no room (adding to a sum that is there) is never refused. Inside a callback
 /// of the same buffer the waiting policies do not wait and refuse at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, InsertErrorKind, Overflow};
+/// # fn store(_: &u64, _: &Vec<char>) -> std::io::Result<()> { Ok(()) }
+///
+/// let overflow = Overflow::Block { timeout: Duration::from_millis(10) };
+/// let events = Buffer::builder().max_keys(1).overflow(overflow).start(store)?;
+/// events.insert(1, 'a')?;
+/// let refused = events.insert(2, 'b').unwrap_err(); // 10 ms later
+/// assert_eq!((refused.kind, refused.into_rejected()), (InsertErrorKind::TimedOut, (2, 'b')));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -35,8 +48,8 @@ pub enum Overflow {
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         timeout: Duration,
     },
-    /// Give the new item to [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed) and return
-    /// `Ok`.
+    /// **Drop the new item and return `Ok`**: it is given to
+    /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed), which loses it unless you write another one.
     Shed,
 }
 
@@ -55,6 +68,32 @@ impl Overflow {
 ///
 /// With the feature `serde` they can be read from any format. Fields that are not given keep their
 /// defaults, unknown ones are refused, and times are written as `"5s"`, `"250ms"` or `"1h 30m"`.
+///
+/// ```
+/// # #[cfg(feature = "serde")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use write_behind::{Buffer, Settings, Sum, SummingBuffer};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let settings: Settings = toml::from_str(r#"
+///     name = "page-views"
+///     retry = { attempts = 20, cap = "10s" }
+///     [schedule]
+///     interval = "1s"
+///     interval_at_count = [{ inserts = 100, interval = "250ms" }]
+///     [bounds]
+///     max_keys = 100000
+///     overflow = { block = { timeout = "200ms" } }
+/// "#)?;
+/// let views: SummingBuffer<String, i64> = Buffer::builder().settings(settings).start(store)?;
+/// # views.add("/home", 1)?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "serde"))]
+/// # fn main() {}
+/// ```
+///
+/// Or they are written by hand:
 ///
 /// ```
 /// use std::time::Duration;
@@ -94,6 +133,16 @@ pub struct Settings {
 }
 
 /// When data is flushed. Part of [`Settings`].
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{CountStep, Schedule};
+///
+/// let mut schedule = Schedule::default();
+/// schedule.interval = Duration::from_secs(10);
+/// schedule.interval_at_count.push(CountStep { inserts: 100, interval: Duration::from_secs(1) });
+/// schedule.flush_at_count = Some(1_000);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -119,7 +168,7 @@ pub struct Schedule {
     pub hibernate_after: Duration,
 }
 
-/// A shorter interval for busy keys. Part of [`Schedule`].
+/// A shorter interval for busy keys. Part of [`Schedule`], which has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct CountStep {
@@ -131,6 +180,15 @@ pub struct CountStep {
 }
 
 /// How much a buffer holds, and what happens when that is reached. Part of [`Settings`].
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Bounds, Overflow};
+///
+/// let mut bounds = Bounds::default();
+/// bounds.max_keys = 10_000;
+/// bounds.overflow = Overflow::FlushOldest { timeout: Duration::from_millis(200) };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -148,6 +206,15 @@ pub struct Bounds {
 }
 
 /// How a sink is called. Part of [`Settings`].
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::Flushing;
+///
+/// let mut flushing = Flushing::default();
+/// flushing.concurrency = 16; // as many as the pool has connections
+/// flushing.timeout = Duration::from_secs(10);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

@@ -10,6 +10,20 @@ use std::time::Duration;
 ///
 /// holds exactly (see [`balance`](Self::balance)). `rejected` and `shed` were never accepted and
 /// stand apart.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, Sum};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let views = Buffer::builder().start(store)?;
+/// views.add("/home", 1)?;
+/// views.add("/home", 1)?;
+/// views.flush_all_and_wait(Duration::from_secs(10))?;
+/// let stats = views.stats();
+/// assert_eq!((stats.accepted, stats.flushed, stats.flushes), (2, 2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -66,6 +80,12 @@ pub struct Stats {
 impl Stats {
     /// `accepted` less everything that became of it: always 0. The law of conservation, as a number
     /// to watch.
+    ///
+    /// ```
+    /// use write_behind::Stats;
+    ///
+    /// assert_eq!(Stats::default().balance(), 0);
+    /// ```
     #[must_use]
     pub fn balance(&self) -> i128 {
         let spent = [self.flushed, self.gave_up, self.removed, self.returned, self.pending, self.in_flight];

@@ -37,6 +37,19 @@ pub type SummingBuffer<K, T, S = RandomState> = Buffer<K, Sum<T>, S>;
 impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     /// Adds `amount` to the total of the key, given in a borrowed form ([`ToKey`]).
     ///
+    /// ```
+    /// use write_behind::{Buffer, InsertErrorKind, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().max_keys(1).start(store)?;
+    /// views.add("/home", 3)?;
+    /// views.add("/home", -1)?;
+    /// assert_eq!(views.total("/home"), Some(2));
+    /// let refused = views.add("/news", 5).unwrap_err();
+    /// assert_eq!((refused.kind, refused.into_rejected()), (InsertErrorKind::Full, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Buffer::insert`]; the amount is inside.
@@ -49,6 +62,16 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     }
 
     /// Adds one.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.increment("/home")?;
+    /// assert_eq!(views.total("/home"), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -64,6 +87,19 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
 
     /// What the buffer holds of the key, pending and in flight together; zero if nothing.
     /// [`peek`](Self::peek) tells the two apart. `None` if the sum does not fit into `T`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 3)?;
+    /// assert_eq!(views.total("/home"), Some(3));
+    /// views.flush_and_wait("/home", Duration::from_secs(10))?;
+    /// assert_eq!(views.total("/home"), Some(0)); // the rest is in the database
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn total<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Option<T> {
         let held = self.peek(key);
         let mut amounts = held.iter().map(|sum| sum.0);

@@ -9,11 +9,26 @@ use crate::engine::shard::Abandoned;
 use crate::failure::FailureCause;
 use crate::key::Key;
 
-/// All keys and data that a buffer could not deliver, handed back by
+/// All keys and data that a buffer could not deliver, **lost if this is dropped**: handed back by
 /// [`Buffer::shutdown`](crate::Buffer::shutdown). Iterate over it by value to get them.
 ///
 /// Whatever there is is handed back as it lies, so that shutting down takes no longer the more it is;
 /// the work is done while you iterate.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, Sum};
+///
+/// let views = Buffer::builder().start(|_: &String, _: &Sum<i64>| Err("the database is away"))?;
+/// views.add("/home", 3)?;
+/// views.add("/home", 4)?;
+/// let error = views.shutdown(Duration::from_millis(20)).unwrap_err();
+/// for left in error.into_undelivered() {
+///     assert_eq!((left.key().as_str(), left.data().0, left.count()), ("/home", 7, 2));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "what is left over is lost when this is dropped"]
 pub struct Leftovers<K, V> {
     tables: Vec<Abandoned<K, V>>,
     batches: Vec<LeftBatch<K, V>>,
@@ -88,7 +103,7 @@ impl<K: Key, V: 'static> IntoIterator for Leftovers<K, V> {
     }
 }
 
-/// Iterator over [`Leftovers`].
+/// Iterator over [`Leftovers`], which have an example. What it has not yielded is lost when it is dropped.
 pub struct LeftoversIter<K, V>(Box<dyn Iterator<Item = Undelivered<K, V>>>);
 
 impl<K, V> fmt::Debug for LeftoversIter<K, V> {
@@ -124,6 +139,21 @@ impl<K, V> LeftBatch<K, V> {
 }
 
 /// A key and data that the buffer could not deliver: one of [`Leftovers`].
+///
+/// ```
+/// use write_behind::{Sum, Undelivered};
+///
+/// /// A line for whoever replays it, who looks first whether the batch is recorded.
+/// fn line(left: &Undelivered<String, Sum<i64>>) -> String {
+///     let doubt = left.batch().filter(|_| left.may_be_applied());
+///     let doubt = doubt.map_or(String::new(), |batch| format!(" unless {batch} was applied"));
+///     format!("{} {:+}{doubt}", left.key(), left.data().0)
+/// }
+/// # let views = write_behind::Buffer::builder().start(|_: &String, _: &Sum<i64>| Err("away")).unwrap();
+/// # views.add("/home", 3).unwrap();
+/// # let error = views.shutdown(std::time::Duration::from_millis(20)).unwrap_err();
+/// # assert!(line(&error.into_undelivered().into_iter().next().unwrap()).starts_with("/home +3 unless "));
+/// ```
 #[derive(Debug)]
 pub struct Undelivered<K, V> {
     held: Held<K, V>,
@@ -139,6 +169,16 @@ enum Held<K, V> {
 }
 
 /// How far undelivered data had got.
+///
+/// ```
+/// use write_behind::UndeliveredState;
+///
+/// /// Whether some callback has seen it.
+/// fn was_tried(state: &UndeliveredState) -> bool {
+///     !matches!(state, UndeliveredState::Pending)
+/// }
+/// # assert!(!was_tried(&UndeliveredState::Pending) && was_tried(&UndeliveredState::InCallback));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum UndeliveredState {
@@ -211,7 +251,26 @@ impl<K, V> Undelivered<K, V> {
         self.may_be_applied
     }
 
-    /// Takes key and data out.
+    /// Takes key and data out. Storing them by other means **counts twice** what
+    /// [may be applied](Self::may_be_applied).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::Buffer;
+    ///
+    /// let events = Buffer::builder().start(|_: &u64, _: &Vec<char>| Err("the database is away"))?;
+    /// events.insert(7, 'a')?;
+    /// let left = events.shutdown(Duration::from_millis(20)).unwrap_err().into_undelivered();
+    /// let mut file = Vec::new();
+    /// for left in left {
+    ///     match left.into_parts() {
+    ///         Ok((key, items)) => file.push((key, items)),
+    ///         Err(in_callback) => file.push((*in_callback.key(), in_callback.data().clone())),
+    ///     }
+    /// }
+    /// assert_eq!(file, [(7, vec!['a'])]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -8,6 +8,14 @@ use super::Aggregate;
 ///
 /// `Count<I>` counts items of type `I`, so that it can stand in a tuple beside aggregates that look
 /// at them; on its own, `Count` is fed `()`. It saturates at `u64::MAX`.
+///
+/// ```
+/// use write_behind::{Aggregate, Count, Max};
+///
+/// let mut slow = <(Count<u64>, Max<u64>)>::start(120);
+/// slow.absorb(340);
+/// assert_eq!((slow.0.value(), slow.1), (2, Max(340)));
+/// ```
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -78,6 +86,15 @@ impl<I: Send + 'static> Aggregate for Count<I> {
 
 /// Keeps the smallest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
 /// NaN) never replaces one that is there.
+///
+/// ```
+/// use write_behind::{Aggregate, Min};
+///
+/// let mut coldest = Min::start(3.5);
+/// coldest.absorb(-2.0);
+/// coldest.absorb(f64::NAN);
+/// assert_eq!(coldest, Min(-2.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Min<T>(pub T);
@@ -104,6 +121,15 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
 
 /// Keeps the largest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
 /// NaN) never replaces one that is there.
+///
+/// ```
+/// use write_behind::{Aggregate, Max};
+///
+/// let mut record = Max::start(10);
+/// record.absorb(12);
+/// record.absorb(11);
+/// assert_eq!(record, Max(12));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Max<T>(pub T);
@@ -129,6 +155,14 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
 }
 
 /// Keeps the item inserted last: latest value wins. Weighs 1.
+///
+/// ```
+/// use write_behind::{Aggregate, Last};
+///
+/// let mut position = Last::start((0, 0));
+/// position.absorb((3, 4));
+/// assert_eq!(position, Last((3, 4)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Last<T>(pub T);

@@ -90,6 +90,14 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     /// As [`absorb`](Self::absorb), which the provided one calls, and gives back an item that it lets go of,
     /// to be dropped when no lock is held. Worth implementing if an item's drop is slow or calls the buffer:
     /// under the lock that is refused, with a panic or an error.
+    ///
+    /// ```
+    /// use write_behind::{Aggregate, Last};
+    ///
+    /// let mut frame = Last::start(vec![0; 1_000_000]);
+    /// let earlier = frame.displace(vec![1; 1_000_000]);
+    /// assert_eq!(earlier, Some(vec![0; 1_000_000])); // the buffer drops it after unlocking
+    /// ```
     fn displace(&mut self, item: Self::Item) -> Option<Self::Item> {
         self.absorb(item);
         None
@@ -119,6 +127,35 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
 
     /// Whether `item` still fits, for example without overflow. If not, the buffer closes this
     /// generation early and starts the next one with `item`. Default: always.
+    ///
+    /// ```
+    /// use write_behind::Aggregate;
+    ///
+    /// /// At most a hundred events in one row.
+    /// struct Row(Vec<u64>);
+    ///
+    /// impl Aggregate for Row {
+    ///     type Item = u64;
+    ///     fn start(event: u64) -> Self {
+    ///         Row(vec![event])
+    ///     }
+    ///     fn absorb(&mut self, event: u64) {
+    ///         self.0.push(event);
+    ///     }
+    ///     fn merge(&mut self, later: Self) {
+    ///         self.0.extend(later.0);
+    ///     }
+    ///     fn accepts(&self, _: &u64) -> bool {
+    ///         self.0.len() < 100
+    ///     }
+    ///     fn accepts_merge(&self, later: &Self) -> bool {
+    ///         self.0.len() + later.0.len() <= 100
+    ///     }
+    /// }
+    /// # let mut row = Row::start(1);
+    /// # (2..=100).for_each(|event| row.absorb(event));
+    /// # assert!(!row.accepts(&101) && !row.accepts_merge(&Row::start(1)));
+    /// ```
     fn accepts(&self, item: &Self::Item) -> bool {
         let _ = item;
         true
@@ -182,7 +219,7 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     }
 
     /// Whether `later` can be merged in. If not, the two are flushed one after the other.
-    /// Default: always.
+    /// Default: always. [`accepts`](Self::accepts) shows one.
     fn accepts_merge(&self, later: &Self) -> bool {
         let _ = later;
         true

@@ -3,6 +3,25 @@ use std::time::Duration;
 use super::Aggregate;
 
 /// What [`Sum`] can add up. Implemented for all integers, for `f32`/`f64` and for [`Duration`].
+///
+/// ```
+/// use write_behind::{Addend, Aggregate, Sum};
+///
+/// #[derive(Debug, Clone, Copy, PartialEq)]
+/// struct Cents(i64);
+///
+/// impl Addend for Cents {
+///     const ZERO: Self = Cents(0);
+///
+///     fn checked_add(self, other: Self) -> Option<Self> {
+///         self.0.checked_add(other.0).map(Cents)
+///     }
+/// }
+///
+/// let mut price = Sum::start(Cents(250));
+/// price.absorb(Cents(49));
+/// assert_eq!(price, Sum(Cents(299)));
+/// ```
 pub trait Addend: Copy + Send + Sync + 'static {
     /// The neutral element.
     const ZERO: Self;
@@ -13,6 +32,26 @@ pub trait Addend: Copy + Send + Sync + 'static {
 }
 
 /// An [`Addend`] that can be counted up one by one. Implemented for all integers and for `f32`/`f64`.
+///
+/// ```
+/// use write_behind::{Addend, Increment};
+///
+/// #[derive(Clone, Copy)]
+/// struct Tickets(u32);
+///
+/// impl Addend for Tickets {
+///     const ZERO: Self = Tickets(0);
+///
+///     fn checked_add(self, other: Self) -> Option<Self> {
+///         self.0.checked_add(other.0).map(Tickets)
+///     }
+/// }
+///
+/// impl Increment for Tickets {
+///     const ONE: Self = Tickets(1);
+/// }
+/// # assert_eq!(Tickets::ZERO.checked_add(Tickets::ONE).map(|tickets| tickets.0), Some(1));
+/// ```
 pub trait Increment: Addend {
     /// What [`increment`](crate::Buffer::increment) adds.
     const ONE: Self;
@@ -22,6 +61,15 @@ pub trait Increment: Addend {
 ///
 /// An addition that would overflow is never done: the generation is closed early with the total it
 /// has, flushed, and the item starts the next one. What reaches the sink adds up exactly.
+///
+/// ```
+/// use write_behind::{Aggregate, Sum};
+///
+/// let mut bytes = Sum::start(200_u8);
+/// bytes.absorb(50);
+/// assert_eq!(bytes, Sum(250));
+/// assert!(!bytes.accepts(&6)); // flushed as 250, and 6 begins the next one
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sum<T>(pub T);

@@ -3,6 +3,21 @@ use std::sync::Arc;
 use crate::batch::{BatchId, Content, Entry, FlushBatch, FlushContext, FlushReason};
 
 /// Makes a [`FlushBatch`], to call a sink with: [`FlushBatch::builder`]. Feature `test-util`.
+///
+/// ```
+/// use write_behind::{FlushBatch, FlushReason, Sum};
+///
+/// // The third attempt of batch 7, when 1 to 5 are settled.
+/// let batch = FlushBatch::builder(0xa1, 7)
+///     .attempt(3)
+///     .settled_below(6)
+///     .entry("/home", Sum(3), 2)
+///     .reason(FlushReason::Size)
+///     .entry("/news", Sum(1_000), 1_000)
+///     .build();
+/// assert_eq!((batch.attempt(), batch.settled_below(), batch.inserts()), (3, 6, 1_002));
+/// assert_eq!(batch.entries()[1].reason(), FlushReason::Size);
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct BatchBuilder<K, V> {

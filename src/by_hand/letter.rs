@@ -3,6 +3,18 @@ use crate::dead_letter::{About, DeadLetter, Rescued, Retirement};
 use crate::failure::FailureCause;
 
 /// Makes a [`DeadLetter`], to call a sink's `handle_error` with: [`DeadLetter::builder`]. Feature `test-util`.
+///
+/// ```
+/// use write_behind::{BatchId, DeadLetter, FailureCause, Sum};
+///
+/// let letter = DeadLetter::builder("/home", Sum(3), FailureCause::Panicked("full disk".into()))
+///     .count(2)
+///     .attempts(4)
+///     .batch(BatchId::new(0xa1, 7))
+///     .may_be_applied(true)
+///     .build();
+/// assert_eq!((letter.count(), letter.attempts(), letter.batch().sequence), (2, 4, 7));
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct LetterBuilder<K, V> {

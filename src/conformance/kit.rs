@@ -14,6 +14,39 @@ use crate::key::Key;
 
 /// The kit: how to make keys and data, what to leave out, and the [`run`](Self::run). See the
 /// [module](super).
+///
+/// ```
+/// use std::collections::{HashMap, HashSet};
+/// use std::sync::{Arc, Mutex};
+/// use write_behind::{BatchDataBuffer, BatchId, FlushBatch, FlushError, Sum, conformance::Conformance};
+///
+/// #[derive(Default)]
+/// struct Tables {
+///     totals: HashMap<String, i64>,
+///     applied: HashSet<BatchId>,
+/// }
+///
+/// /// Records each batch in the transaction that applies it, and never prunes.
+/// #[derive(Clone, Default)]
+/// struct ExactlyOnce(Arc<Mutex<Tables>>);
+///
+/// impl BatchDataBuffer<String, Sum<i64>> for ExactlyOnce {
+///     fn handle_flush_batch(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
+///         let mut tables = self.0.lock().map_err(|_| "poisoned")?; // the transaction
+///         if tables.applied.insert(batch.id()) {
+///             for entry in batch.entries() {
+///                 *tables.totals.entry(entry.key().clone()).or_default() += entry.data().0;
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let store = ExactlyOnce::default();
+/// Conformance::new(|n| format!("page-{n}"), Sum)
+///     .run(|| store.clone(), || store.0.lock().unwrap().totals.clone())
+///     .assert_exactly_once();
+/// ```
 pub struct Conformance<'a, K, V> {
     pub(super) key: Box<dyn Fn(u32) -> K + 'a>,
     pub(super) data: Box<dyn Fn(i64) -> V + 'a>,

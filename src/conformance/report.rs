@@ -3,6 +3,15 @@ use std::fmt;
 use super::scenario::Scenario;
 
 /// How often the inserts of a scenario counted.
+///
+/// ```
+/// use write_behind::conformance::Delivery;
+///
+/// fn is_harmless_for_sets(delivery: &Delivery) -> bool {
+///     matches!(delivery, Delivery::ExactlyOnce | Delivery::AtLeastOnce { .. })
+/// }
+/// # assert!(is_harmless_for_sets(&Delivery::ExactlyOnce));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -72,7 +81,7 @@ impl fmt::Display for Inserts {
     }
 }
 
-/// What one scenario has shown.
+/// What one scenario has shown. [`Report`] has an example.
 #[derive(Debug, Clone)]
 pub struct ScenarioReport {
     scenario: Scenario,

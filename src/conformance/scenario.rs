@@ -2,6 +2,18 @@ use std::fmt;
 
 /// What is done to a sink. Each scenario uses keys and instances of its own, so that one that fails does not
 /// spoil the others.
+///
+/// ```
+/// use write_behind::Sum;
+/// use write_behind::conformance::{Conformance, Scenario};
+///
+/// // A sink of one process on one connection, which is closed before another attempt is made.
+/// let kit = Conformance::new(|n| n, Sum::<i64>)
+///     .without(Scenario::Overtaken)
+///     .without(Scenario::LateArrival)
+///     .without(Scenario::Instances);
+/// # let _ = kit;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scenario {

@@ -190,6 +190,16 @@ mod manual {
         /// out; tells threaded buffers once it has arrived. `advance(Duration::ZERO)` does what is
         /// due already. Inside a callback it only moves the time.
         ///
+        /// ```
+        /// use std::time::Duration;
+        /// use write_behind::ManualClock;
+        ///
+        /// let clock = ManualClock::new();
+        /// let other = clock.clone();
+        /// clock.advance(Duration::from_secs(86_400)); // a day, at once
+        /// assert_eq!(other.now(), Duration::from_secs(86_400));
+        /// ```
+        ///
         /// # Panics
         ///
         /// If the time would pass `Duration::MAX`.

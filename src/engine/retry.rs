@@ -61,18 +61,49 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The default policy.
+    ///
+    /// ```
+    /// use write_behind::RetryPolicy;
+    ///
+    /// assert_eq!(RetryPolicy::new(), RetryPolicy::default());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         RetryPolicy::default()
     }
 
     /// **Ends the attempts after the first**: a failure goes to `handle_error` at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, RetryPolicy, Sum};
+    ///
+    /// let clock = ManualClock::new();
+    /// let broken = |_: &String, _: &Sum<i64>| Err("no such table");
+    /// let views = Buffer::builder().retry(RetryPolicy::never()).start_inline(broken, &clock)?;
+    /// views.add("/home", 1)?;
+    /// clock.advance(Duration::from_secs(5));
+    /// assert_eq!((views.stats().failures, views.stats().undelivered), (1, 1)); // kept, as nobody wrote `handle_error`
+    /// # views.shutdown(Duration::ZERO).unwrap_err();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn never() -> Self {
         RetryPolicy::default().attempts(1)
     }
 
     /// **Ends the attempts** after so many, the first included, which are `delay` apart.
+    ///
+    /// The [cap](Self::cap) of 30 s holds: for a longer delay raise that, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::RetryPolicy;
+    ///
+    /// // DataBuffer 0.1: three retries, a second apart.
+    /// let three_retries = RetryPolicy::fixed(4, Duration::from_secs(1));
+    /// assert_eq!(three_retries, RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).jitter(0.0));
+    /// ```
     #[must_use]
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
         RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
@@ -80,6 +111,13 @@ impl RetryPolicy {
 
     /// **Ends the attempts** after so many, the first included: then `handle_error` decides. Default:
     /// no end. Must be at least 1.
+    ///
+    /// ```
+    /// use write_behind::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().attempts(20); // the last one after some eight minutes
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
@@ -87,6 +125,15 @@ impl RetryPolicy {
     }
 
     /// The first wait. Default: 1 s.
+    /// From zero to 6 days.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().delay(Duration::from_millis(100)); // then 200, 400, 800 ms and so on
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -94,6 +141,14 @@ impl RetryPolicy {
     }
 
     /// By how much each wait is longer than the one before. Default: 2. Must be at least 1.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().delay(Duration::from_secs(5)).factor(1.0); // 5 s each time
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
@@ -101,6 +156,15 @@ impl RetryPolicy {
     }
 
     /// The longest wait, before jitter. Default: 30 s.
+    /// At most 6 days.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().cap(Duration::from_secs(5)); // 1, 2, 4, 5, 5 s and so on
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
@@ -108,6 +172,13 @@ impl RetryPolicy {
     }
 
     /// How much is added at most, as a part of the wait. Default: 0.25. Must be from 0 to 1.
+    ///
+    /// ```
+    /// use write_behind::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().jitter(1.0); // from the wait to twice the wait
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;

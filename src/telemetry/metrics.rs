@@ -60,6 +60,14 @@ impl MetricsObserver {
     }
 
     /// How often gauges are published while the buffer is awake. Default: 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::MetricsObserver;
+    ///
+    /// let observer = MetricsObserver::new().every(Duration::from_secs(15)); // as often as it is scraped
+    /// # let _ = observer;
+    /// ```
     #[must_use]
     pub fn every(mut self, every: Duration) -> Self {
         self.every = every;
