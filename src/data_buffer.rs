@@ -12,7 +12,7 @@ use crate::failure::FlushError;
 /// [`BatchDataBuffer`] instead. Either is given to [`Builder::start`](crate::Builder::start), by itself,
 /// in an `Arc` or in a `Box<dyn …>`; so is a closure `Fn(&K, &V) -> Result<(), E>`.
 ///
-/// Callbacks run on the buffer's worker threads, at most
+/// Callbacks run on threads that all buffers of the process share, at most
 /// [`Builder::flush_concurrency`](crate::Builder::flush_concurrency) at once, outside all locks and with
 /// panics contained. They may call every method of the buffer, best through a
 /// [`WeakBuffer`](crate::WeakBuffer); a call that would wait for itself returns an error.

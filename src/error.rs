@@ -269,8 +269,8 @@ pub enum BuildError {
         /// What is wrong with its value.
         problem: &'static str,
     },
-    /// The scheduler's thread could not be started.
-    #[error("could not start the scheduler thread: {0}")]
+    /// There was no thread yet that could do the buffer's work, and none could be started.
+    #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
     /// There is no tokio runtime that could run the sink; the text says why. Feature `tokio`.
     #[cfg(feature = "tokio")]
@@ -285,6 +285,6 @@ mod tests {
     #[test]
     fn a_thread_that_cannot_be_started_says_why() {
         let error = BuildError::Thread(std::io::Error::other("no more threads"));
-        assert_eq!(error.to_string(), "could not start the scheduler thread: no more threads");
+        assert_eq!(error.to_string(), "could not start a thread: no more threads");
     }
 }

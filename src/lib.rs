@@ -16,8 +16,6 @@ mod aggregate;
 mod async_data_buffer;
 mod batch;
 mod buffer;
-#[cfg(feature = "tokio")]
-mod buffer_async;
 mod builder;
 #[cfg(feature = "test-util")]
 mod by_hand;
@@ -30,6 +28,7 @@ mod engine;
 mod error;
 mod failure;
 pub mod guide;
+mod hasher;
 mod interval;
 mod into_sink;
 mod key;
@@ -37,7 +36,6 @@ mod observer;
 mod peek;
 mod settings;
 mod stats;
-mod summing;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod telemetry;
 mod undelivered;
@@ -46,8 +44,8 @@ pub use aggregate::{Addend, Aggregate, Count, Increment, Last, Max, Min, Sum};
 #[cfg(feature = "tokio")]
 pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
 pub use batch::{BatchId, Entry, FlushBatch, FlushContext, FlushReason};
-pub use buffer::{Buffer, ShutdownGuard, WeakBuffer};
-pub use builder::{Builder, DefaultHasher, RandomState};
+pub use buffer::{Buffer, ShutdownGuard, SummingBuffer, WeakBuffer};
+pub use builder::Builder;
 #[cfg(feature = "test-util")]
 pub use by_hand::{BatchBuilder, LetterBuilder};
 pub use data_buffer::{BatchDataBuffer, DataBuffer};
@@ -58,6 +56,7 @@ pub use engine::retry::RetryPolicy;
 pub use equivalent::Equivalent;
 pub use error::{BuildError, FlushWaitError, InsertError, InsertErrorKind, InsertManyError, ShutdownError};
 pub use failure::{FailedEntry, FailureCause, FlushError};
+pub use hasher::{DefaultHasher, RandomState};
 pub use interval::IntervalPolicy;
 #[cfg(feature = "tokio")]
 pub use into_sink::IntoAsyncSink;
@@ -67,7 +66,6 @@ pub use observer::{FlushEvent, Observer};
 pub use peek::{KeyCount, Peek};
 pub use settings::{Bounds, CountStep, Flushing, Overflow, Schedule, Settings};
 pub use stats::Stats;
-pub use summing::SummingBuffer;
 #[cfg(feature = "metrics")]
 pub use telemetry::MetricsObserver;
 #[cfg(feature = "tracing")]

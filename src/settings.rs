@@ -85,7 +85,7 @@ impl Overflow {
 ///     max_keys = 100000
 ///     overflow = { block = { timeout = "200ms" } }
 /// "#)?;
-/// let views: SummingBuffer<String, i64> = Buffer::builder().settings(settings).start(store)?;
+/// let views: SummingBuffer<String, i64> = Builder::from_settings(settings).start(store)?;
 /// # views.add("/home", 1)?;
 /// # Ok(())
 /// # }
@@ -279,7 +279,6 @@ impl Settings {
         let too_long = "is longer than the schedule's range of 12 days";
         let Settings { schedule, bounds, flushing, .. } = self;
         let rules = [
-            (self.name.contains('\0'), "name", "must not contain a null character"),
             (self.partitions == 0, "partitions", "must be at least 1"),
             (self.partitions > MAX_PARTITIONS, "partitions", "must be at most 65536"),
             (schedule.interval.is_zero(), "interval", "must not be zero"),

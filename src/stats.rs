@@ -71,9 +71,10 @@ pub struct Stats {
     pub panics: u64,
     /// Callbacks that came back after `shutdown` had given their data away.
     pub late: u64,
-    /// Callback threads alive.
+    /// Threads, or tasks, at work for this buffer's sink at this moment.
     pub workers: u64,
-    /// Whether the buffer is at rest: no wake-ups, no workers, memory given back.
+    /// Whether the buffer is at rest: no wake-ups, no thread, memory given back; until the step after the insert that
+    /// wakes it.
     pub hibernating: bool,
 }
 

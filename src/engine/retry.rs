@@ -94,19 +94,20 @@ impl RetryPolicy {
 
     /// **Ends the attempts** after so many, the first included, which are `delay` apart.
     ///
-    /// The [cap](Self::cap) of 30 s holds: for a longer delay raise that, too.
-    ///
     /// ```
     /// use std::time::Duration;
     /// use write_behind::RetryPolicy;
     ///
     /// // DataBuffer 0.1: three retries, a second apart.
     /// let three_retries = RetryPolicy::fixed(4, Duration::from_secs(1));
-    /// assert_eq!(three_retries, RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).jitter(0.0));
+    /// assert_eq!(
+    ///     three_retries,
+    ///     RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).cap(Duration::from_secs(1)).jitter(0.0)
+    /// );
     /// ```
     #[must_use]
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
-        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
+        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, cap: delay, jitter: 0.0 }
     }
 
     /// **Ends the attempts** after so many, the first included: then `handle_error` decides. Default:
@@ -124,8 +125,8 @@ impl RetryPolicy {
         self
     }
 
-    /// The first wait. Default: 1 s.
-    /// From zero to 6 days.
+    /// The first wait. Default: 1 s. From zero to the [cap](Self::cap): a longer one is refused by
+    /// `start`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -193,6 +194,8 @@ impl RetryPolicy {
             Some("has a factor that is not a number of at least 1")
         } else if !(0.0..=1.0).contains(&self.jitter) {
             Some("has a jitter that is not between 0 and 1")
+        } else if self.delay > self.cap {
+            Some("has a delay that is longer than its cap")
         } else if self.delay > super::tick::MAX_DELAY / 2 || self.cap > super::tick::MAX_DELAY / 2 {
             Some("has a delay or cap of more than 6 days")
         } else {
@@ -363,13 +366,21 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_delay_is_kept_however_long_it_is() {
+        let policy = RetryPolicy::fixed(3, Duration::from_secs(60));
+        assert_eq!(policy.wait(1, 1.0), Duration::from_secs(60));
+        assert_eq!(policy.problem(), None);
+    }
+
+    #[test]
     fn nonsense_is_named() {
         for (policy, word) in [
+            (RetryPolicy::new().delay(Duration::from_secs(31)), "cap"),
             (RetryPolicy::new().attempts(0), "attempt"),
             (RetryPolicy::new().factor(0.5), "factor"),
             (RetryPolicy::new().factor(f64::NAN), "factor"),
             (RetryPolicy::new().jitter(-0.1), "jitter"),
-            (RetryPolicy::new().delay(Duration::MAX), "delay"),
+            (RetryPolicy::fixed(2, Duration::MAX), "days"),
         ] {
             assert!(policy.problem().expect("refused").contains(word));
         }

@@ -1,6 +1,6 @@
 //! Settings from a file: what is not given keeps its default, what is wrong is named.
 
-use write_behind::{Bounds, Buffer, BuildError, Count, Last, Max, Min, Overflow, Schedule, Settings, Sum};
+use write_behind::{Bounds, BuildError, Builder, Count, Last, Max, Min, Overflow, Schedule, Settings, Sum};
 
 use crate::support::{ms, secs};
 
@@ -67,7 +67,7 @@ fn what_is_wrong_is_named() {
 fn what_cannot_work_is_refused_by_start() {
     let settings: Settings = toml::from_str("[bounds]\nmax_keys = 0").expect("it can be read");
     let store = |_: &String, _: &Sum<i64>| Ok::<(), String>(());
-    let error = Buffer::builder().settings(settings).start(store).expect_err("it cannot work");
+    let error = Builder::from_settings(settings).start(store).expect_err("it cannot work");
     assert!(matches!(error, BuildError::Invalid { option: "max_keys", .. }), "{error}");
 }
 

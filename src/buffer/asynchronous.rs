@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use equivalent::Equivalent;
 
+use super::Buffer;
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
-use crate::buffer::Buffer;
 use crate::driver::user::context::{self, NoWait};
 use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::shard::Owned;

@@ -4,8 +4,8 @@ use equivalent::Equivalent;
 
 use crate::aggregate::{Addend, Increment, Sum};
 use crate::buffer::Buffer;
-use crate::builder::RandomState;
 use crate::error::InsertError;
+use crate::hasher::RandomState;
 use crate::key::{Key, ToKey};
 
 /// A buffer that keeps one total per key: a [`Buffer`] of [`Sum`]s, with methods that speak of

@@ -1,0 +1,148 @@
+use std::hash::{BuildHasher, Hash};
+
+use equivalent::Equivalent;
+
+use super::Buffer;
+use crate::aggregate::Aggregate;
+use crate::key::Key;
+use crate::peek::{KeyCount, Peek};
+use crate::stats::Stats;
+
+/// # Looking at what is there
+impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
+    /// How many inserts of `key` are pending and in flight. What is kept as undelivered is in neither.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 10)?;
+    /// views.add("/home", 20)?;
+    /// assert_eq!(views.count("/home").pending, 2); // inserts, and not the sum of them
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn count<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> KeyCount {
+        let (pending, in_flight) = self.callable().count(key);
+        KeyCount { pending, in_flight }
+    }
+
+    /// A copy of the key's data, pending and in flight, without what is kept as undelivered. Cloning of pending data runs under the lock
+    /// of the key's partition.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 10)?;
+    /// views.add("/home", 20)?;
+    /// assert_eq!(views.peek("/home").pending, [Sum(30)]);
+    /// assert!(views.peek("/news").is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Peek<V>
+    where
+        V: Clone,
+    {
+        let seen = self.callable().peek(key);
+        Peek { pending: seen.pending, in_flight: seen.in_flight }
+    }
+
+    /// Whether there is data of `key`, pending or in flight.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// assert!(views.contains("/home"));
+    /// views.flush_and_wait("/home", Duration::from_secs(10))?;
+    /// assert!(!views.contains("/home")); // stored, and forgotten
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn contains<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> bool {
+        self.callable().contains(key)
+    }
+
+    /// All keys that hold data, in no particular order. Each partition is read in steps: keys that
+    /// come and go meanwhile may be missed or be there twice. O(keys).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// assert_eq!(views.keys(), ["/home"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> Vec<K> {
+        self.callable().keys()
+    }
+
+    /// All keys with a copy of their data; each key's is of one instant. O(keys).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// for (page, held) in views.snapshot() {
+    ///     println!("{page}: {:?} waiting, {:?} on the way", held.pending, held.in_flight);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(K, Peek<V>)>
+    where
+        V: Clone,
+    {
+        let keys = self.keys().into_iter();
+        keys.map(|key| (self.peek(&key), key))
+            .filter(|(data, _)| !data.is_empty())
+            .map(|(data, key)| (key, data))
+            .collect()
+    }
+
+    /// **Takes data out that will not be flushed**: what you do not store is lost.
+    ///
+    /// Cancels the key's pending data and gives it back, oldest first: nothing if there is none, and more
+    /// than one only where an aggregate could absorb no more. Data in flight cannot be cancelled.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/draft", 7)?;
+    /// assert_eq!(views.remove("/draft"), [Sum(7)]); // never shown to the sink
+    /// assert!(views.remove("/draft").is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "what is removed will not be flushed"]
+    pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
+        self.callable().remove(key)
+    }
+
+    /// A snapshot of the counters. O(partitions).
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views = Buffer::builder().start(store)?;
+    /// views.add("/home", 1)?;
+    /// let stats = views.stats();
+    /// assert_eq!((stats.accepted, stats.pending, stats.keys), (1, 1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.callable().stats()
+    }
+}
