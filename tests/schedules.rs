@@ -20,6 +20,8 @@ mod counterparts;
 mod data;
 #[path = "schedules/life.rs"]
 mod life;
+#[path = "schedules/pool.rs"]
+mod pool;
 #[path = "schedules/stage.rs"]
 mod stage;
 #[path = "schedules/volume.rs"]

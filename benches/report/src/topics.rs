@@ -161,6 +161,31 @@ pub(crate) const TOPICS: &[Topic] = &[
         shape: Shape::Bars,
     },
     Topic {
+        name: "buffers-threads",
+        title: "Many buffers: threads",
+        about: "How many threads so many buffers have in one process, with ten keys in each that are flushed one by \
+            one, and at rest. `a thread for each` is this crate before its buffers shared their threads (commit \
+            a4e5de8).",
+        targets: &[at_most("no thread at rest", &["threads at rest"], OWN, 0.0)],
+        shape: Shape::Bars,
+    },
+    Topic {
+        name: "buffers-memory",
+        title: "Many buffers: memory",
+        about: "By how much the resident memory of the process has grown for each buffer: when it is new, with ten \
+            keys, at rest after that. One buffer alone pays for what a process has only once.",
+        targets: &[at_most("a new buffer takes at most 16 KiB", &["10000 buffers", "=new"], OWN, 16.0)],
+        shape: Shape::Bars,
+    },
+    Topic {
+        name: "buffers-lateness",
+        title: "Many buffers: lateness",
+        about: "The time from a generation's deadline to the call of the sink, where deadlines are spread over two \
+            seconds: five keys a second in each buffer.",
+        targets: &[],
+        shape: Shape::Bars,
+    },
+    Topic {
         name: "scaling",
         title: "Scaling with the number of keys",
         about: "What an insert of an existing key, a flushed key and a timer (an insert of a new key, with what \

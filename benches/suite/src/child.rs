@@ -2,9 +2,10 @@
 //! that says what to do.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::{idle, memory};
+use crate::{buffers, idle, memory};
 
 const MARK: &str = "child:";
 
@@ -13,6 +14,7 @@ pub(crate) fn work() -> Option<ExitCode> {
     let asked = std::env::args().find_map(|argument| Some(argument.strip_prefix(MARK)?.to_owned()))?;
     let words: Vec<&str> = asked.split(':').collect();
     let done = match words[..] {
+        ["buffers", count, interval_ms] => buffers::child(count, interval_ms),
         ["idle", who, keys, watch_ms] => idle::child(who, keys, watch_ms),
         ["memory", peer, key, count] => memory::child(peer, key, count),
         _ => Err(io::Error::other(format!("nobody knows how to {asked}"))),
@@ -28,8 +30,13 @@ pub(crate) fn work() -> Option<ExitCode> {
 
 /// Has a child do something; returns what it prints.
 pub(crate) fn ask(words: &[&str]) -> io::Result<String> {
+    ask_of(&std::env::current_exe()?, words)
+}
+
+/// As [`ask`], of this or another build of this program.
+pub(crate) fn ask_of(program: &Path, words: &[&str]) -> io::Result<String> {
     let asked = words.join(":");
-    let output = Command::new(std::env::current_exe()?).arg(format!("{MARK}{asked}")).output()?;
+    let output = Command::new(program).arg(format!("{MARK}{asked}")).output()?;
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
     }

@@ -13,6 +13,7 @@
 //! `scripts/bench` does both.
 
 mod appointment;
+mod buffers;
 mod child;
 mod database;
 mod deadlines;
@@ -38,7 +39,7 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
 
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     ("insert", insert::sums),
     ("lists", insert::lists),
     ("fresh", insert::fresh),
@@ -50,6 +51,7 @@ const TOPICS: [Topic; 11] = [
     ("flush", flush::run),
     ("deadlines", deadlines::run),
     ("idle", idle::run),
+    ("buffers", buffers::run),
 ];
 
 fn main() -> ExitCode {

@@ -10,9 +10,12 @@
 
 mod state;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+#[cfg(not(shuttle))]
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+#[cfg(not(shuttle))]
 use crate::driver::core::ForkGuard;
 use crate::driver::sync::{Condvar, Mutex, MutexGuard, Receiver, Sender, bounded, spawn};
 use state::{Job, Keeper, State};
@@ -100,15 +103,20 @@ impl ThreadPool {
         ThreadPool { state: Mutex::new(State::default()), orders, for_idle, keeper: Condvar::new() }
     }
 
-    /// The pool of this process. A model checker's executions have one for each buffer.
+    /// The pool of this process.
+    #[cfg(not(shuttle))]
     pub(crate) fn current() -> Arc<Self> {
         static CURRENT: OnceLock<(ForkGuard, Arc<ThreadPool>)> = OnceLock::new();
-        if cfg!(shuttle) {
-            return Arc::new(ThreadPool::new());
-        }
         let (guard, pool) = CURRENT.get_or_init(|| (ForkGuard::default(), Arc::new(ThreadPool::new())));
         // The threads of the process that this one was forked from are not here, whatever the pool says.
         if guard.clone().detected_fork() { Arc::new(ThreadPool::new()) } else { Arc::clone(pool) }
+    }
+
+    /// The pool of this execution of a model checker.
+    #[cfg(shuttle)]
+    pub(crate) fn current() -> Arc<Self> {
+        shuttle::lazy_static! { static ref CURRENT: Arc<ThreadPool> = Arc::new(ThreadPool::new()); }
+        Arc::clone(&CURRENT)
     }
 
     /// Takes a member in and has it take its first step. An error if there is no thread and none can be had.
