@@ -10,7 +10,8 @@ use crate::stage::{FOREVER, Log, Sink, explore, finish, settings};
 #[test]
 fn a_callback_that_hangs_holds_up_no_other_buffer() {
     explore(|| {
-        let (clock, hung, log): (_, Arc<Log>, Arc<Log>) = (ManualClock::new(), Arc::default(), Arc::default());
+        let (clock, hung, log): (_, Arc<Log>, Arc<Log>) =
+            (ManualClock::new(), Arc::default(), Arc::default());
         let free = Sink::new(&log).start(settings(&clock).flush_at_count(1));
         // Waits in its callback until the other one has delivered.
         let others = Arc::clone(&log);

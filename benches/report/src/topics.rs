@@ -165,7 +165,7 @@ pub(crate) const TOPICS: &[Topic] = &[
         title: "Many buffers: threads",
         about: "How many threads so many buffers have in one process, with ten keys in each that are flushed one by \
             one, and at rest. `a thread for each` is this crate before its buffers shared their threads (commit \
-            a4e5de8).",
+            a4e5de8), which could not run ten thousand of them.",
         targets: &[at_most("no thread at rest", &["threads at rest"], OWN, 0.0)],
         shape: Shape::Bars,
     },
