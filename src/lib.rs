@@ -29,6 +29,7 @@ mod error;
 mod failure;
 pub mod guide;
 mod hasher;
+mod health;
 mod interval;
 mod into_sink;
 mod key;
@@ -57,6 +58,7 @@ pub use equivalent::Equivalent;
 pub use error::{BuildError, FlushWaitError, InsertError, InsertErrorKind, InsertManyError, ShutdownError};
 pub use failure::{FailedEntry, FailureCause, FlushError};
 pub use hasher::{DefaultHasher, RandomState};
+pub use health::Health;
 pub use interval::IntervalPolicy;
 #[cfg(feature = "tokio")]
 pub use into_sink::IntoAsyncSink;

@@ -59,6 +59,8 @@ pub struct Stats {
     /// How old the oldest pending data is, zero if there is none: by its deadline, so to within the jitter,
     /// and to the accuracy of the timing wheel; less than this where an interval policy is set.
     pub oldest_pending: Duration,
+    /// For how long every attempt has failed wholly: `None` if the last answer of the sink was another.
+    pub degraded_for: Option<Duration>,
     /// Batches handed to the sink, attempts counted one by one.
     pub flushes: u64,
     /// Attempts that failed, wholly or for some keys.

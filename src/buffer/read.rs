@@ -4,6 +4,7 @@ use equivalent::Equivalent;
 
 use super::Buffer;
 use crate::aggregate::Aggregate;
+use crate::health::Health;
 use crate::key::Key;
 use crate::peek::{KeyCount, Peek};
 use crate::stats::Stats;
@@ -144,5 +145,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.callable().stats()
+    }
+
+    /// What a health check wants to know: how long flushes have been failing and why, beside the counters.
+    /// O(partitions).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, Sum};
+    ///
+    /// let away = |_: &String, _: &Sum<i64>| Err::<(), _>("the database is away");
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().start_inline(away, &clock)?;
+    /// views.add("/home", 1)?;
+    /// clock.advance(Duration::from_secs(65)); // 5 s until the first attempt, and a minute of failures
+    /// let health = views.health();
+    /// assert_eq!(health.degraded_for, Some(Duration::from_secs(60)));
+    /// assert_eq!(health.last_failure.unwrap().0.to_string(), "the database is away");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.callable().health()
     }
 }

@@ -14,6 +14,7 @@ use crate::batch::{BatchId, FlushReason};
 use crate::engine::flights::Presence;
 use crate::engine::shard::InFlight;
 use crate::engine::tick;
+use crate::health::Health;
 use crate::key::Key;
 use crate::stats::Stats;
 
@@ -165,6 +166,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             .for_each(|mut shard| shard.forget_waiter(waiter));
     }
 
+    pub(crate) fn health(&self) -> Health {
+        let stats = self.stats();
+        let last = self.dispatch.trouble().seen().last;
+        let last_failure = last.map(|(cause, at)| (cause, self.clock.now().saturating_sub(at)));
+        Health { degraded_for: stats.degraded_for, last_failure, stats }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let mut oldest = None;
         let mut stats = self.intake.stats(|shard| {
@@ -184,6 +192,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         stats.overdue = counters.overdue.load(Ordering::Relaxed);
         stats.late = counters.late.load(Ordering::Relaxed);
         stats.panics = self.callbacks.panics();
+        let since = self.dispatch.trouble().seen().since;
+        stats.degraded_for = since.map(|since| self.clock.now().saturating_sub(since));
         stats.workers = self.dispatch.workers() as u64;
         stats.hibernating = self.dispatch.is_hibernating();
         stats

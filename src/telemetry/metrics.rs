@@ -107,6 +107,11 @@ fn describe() {
         Unit::Seconds,
         "The age of the oldest pending data."
     );
+    describe_gauge!(
+        "write_behind_degraded_seconds",
+        Unit::Seconds,
+        "For how long every attempt has failed wholly, 0 if not."
+    );
     describe_histogram!("write_behind_flush_seconds", Unit::Seconds, "How long an attempt took.");
     describe_histogram!(
         "write_behind_lateness_seconds",
@@ -193,6 +198,8 @@ impl Observer for MetricsObserver {
         }
         let age = stats.oldest_pending.as_secs_f64();
         gauge!("write_behind_oldest_pending_seconds", "buffer" => buffer.to_owned()).set(age);
+        let degraded = stats.degraded_for.unwrap_or_default().as_secs_f64();
+        gauge!("write_behind_degraded_seconds", "buffer" => buffer.to_owned()).set(degraded);
     }
 
     fn hibernated(&self, buffer: &str) {

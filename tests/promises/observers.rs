@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use write_behind::{
-    BatchId, FailureCause, FlushError, FlushEvent, InsertErrorKind, Observer, Overflow, Stats, WeakBuffer,
+    BatchId, FailureCause, FlushBatch, FlushError, FlushEvent, InsertErrorKind, Observer, Overflow,
+    RetryPolicy, Stats, WeakBuffer,
 };
 
 use crate::support::{Driver, Gate, Rig, Script, secs, steady};
@@ -11,6 +12,7 @@ each_driver! {
     observers_are_told_of_every_event,
     refusals_are_told_however_they_come,
     observers_run_outside_all_locks,
+    health_tells_how_long_the_sink_has_failed_and_how,
     a_panicking_observer_is_counted_and_changes_nothing,
 }
 
@@ -140,6 +142,53 @@ fn refusals_are_told_however_they_come(driver: Driver) {
     let expected = [full, full, "log refused 2 the buffer is full", "log refused 1 the buffer is closed"];
     assert_eq!(refused, expected);
     assert_eq!(rig.buffer.stats().rejected, 5);
+}
+
+fn health_tells_how_long_the_sink_has_failed_and_how(driver: Driver) {
+    let answers = Mutex::new(0);
+    let sink = Script::batches(move |_, batch: &FlushBatch<u32, Vec<u32>>| {
+        let mut answered = answers.lock().unwrap();
+        *answered += 1;
+        match *answered {
+            1 => Ok(()),
+            2 => Err(FlushError::unknown("away")),
+            3 => Err(FlushError::not_applied("still away")),
+            4 => FlushError::entries([batch.entries()[0].failed("this one")]),
+            _ => Ok(()),
+        }
+    });
+    let retry = RetryPolicy::fixed(9, secs(10));
+    let rig = Lists::with(driver, sink, |builder| builder.interval(secs(5)).retry(retry).max_keys(4));
+    let health = || rig.buffer.health();
+    assert!(health().degraded_for.is_none() && health().last_failure.is_none());
+    let attempts = |count| {
+        rig.eventually("an attempt", || {
+            rig.buffer.stats().flushes == count && rig.buffer.stats().workers == 0
+        })
+    };
+    rig.insert(1, 1);
+    rig.advance(secs(5));
+    attempts(1);
+    assert!(health().degraded_for.is_none() && health().last_failure.is_none());
+    rig.insert(1, 2);
+    rig.insert(2, 2);
+    assert!((health().fullness() - 0.5).abs() < 1e-9);
+    rig.advance(secs(5));
+    attempts(2);
+    rig.advance(secs(10));
+    attempts(3);
+    let ill = health();
+    assert_eq!((ill.degraded_for, ill.stats.degraded_for), (Some(secs(10)), Some(secs(10))));
+    let (cause, ago) = ill.last_failure.expect("it failed");
+    assert_eq!((cause.to_string().as_str(), ago), ("still away", Duration::ZERO));
+    // Of one key only: the storage is there.
+    rig.advance(secs(10));
+    attempts(4);
+    assert_eq!(health().degraded_for, None);
+    assert_eq!(health().last_failure.expect("it failed").0.to_string(), "this one");
+    rig.advance(secs(10));
+    rig.eventually("all is stored", || rig.buffer.stats().keys == 0);
+    assert_eq!(health().degraded_for, None);
 }
 
 /// Remembers when it was told statistics.

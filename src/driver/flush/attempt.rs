@@ -96,10 +96,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// The callback is back. False if shutdown has taken the batch meanwhile.
     fn land(&self, attempt: &Attempt<'_>, result: &Result<(), Scope>) -> bool {
-        let took = self.clock.now().saturating_sub(attempt.started);
+        let now = self.clock.now();
+        let took = now.saturating_sub(attempt.started);
         match result {
-            Ok(()) => self.callbacks.observe(|observer| observer.flush_succeeded(&attempt.event, took)),
-            Err(failed) => self.tell_failed(&attempt.event, failed, took),
+            Ok(()) => {
+                self.dispatch.trouble.succeeded();
+                self.callbacks.observe(|observer| observer.flush_succeeded(&attempt.event, took));
+            }
+            Err(failed) => {
+                let wholly = matches!(failed, Scope::Batch(_));
+                self.dispatch.trouble.failed(failed.cause(), wholly, now);
+                self.tell_failed(&attempt.event, failed, took);
+            }
         }
         let failed = result.as_ref().err().map(|failed| (failed.effect(), failed.cause().clone()));
         let landed = self.dispatch.flights.lock().landed(attempt.sequence(), failed);

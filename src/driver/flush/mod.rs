@@ -10,6 +10,7 @@ pub(crate) mod doorbell;
 mod giving_up;
 mod parts;
 mod schedule;
+mod trouble;
 mod undelivered;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::batch::{Content, Entry};
 use crate::engine::flights::{Flights, Presence, Stranded};
 use doorbell::Doorbell;
+use trouble::Trouble;
 
 pub(crate) use schedule::Plan;
 
@@ -42,6 +44,7 @@ pub(crate) struct Dispatch<K, V> {
     /// Guards the source of backoff jitter.
     random: Mutex<SmallRng>,
     doorbell: Doorbell,
+    trouble: Trouble,
     hibernating: AtomicBool,
     workers: AtomicUsize,
 }
@@ -76,6 +79,7 @@ impl<K, V> Dispatch<K, V> {
             assembly: Mutex::new(()),
             random: Mutex::new(SmallRng::seed_from_u64(!seed)),
             doorbell,
+            trouble: Trouble::default(),
             hibernating: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
         }
@@ -115,6 +119,10 @@ impl<K, V> Dispatch<K, V> {
     /// Takes out what is kept as undelivered.
     pub(crate) fn take_kept(&self) -> Vec<Stranded<Held<K, V>>> {
         self.flights.lock().take_kept()
+    }
+
+    pub(crate) fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     /// While this lives there is one worker more.

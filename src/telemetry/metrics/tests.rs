@@ -97,6 +97,7 @@ fn everything_is_described_and_published() {
         undelivered: 1,
         max_keys: 50,
         oldest_pending: Duration::from_millis(1_500),
+        degraded_for: Some(Duration::from_secs(3)),
         ..Stats::default()
     };
     let cause = FailureCause::Misreported("no".into());
@@ -121,8 +122,12 @@ fn everything_is_described_and_published() {
     let counted = ["gave_up_inserts", "shed", "refused", "accepted"];
     let counts = counted.map(|name| kept.counter(&format!("write_behind_{name}_total")));
     assert_eq!(counts, [4, 1, 3, 100]);
-    let gauges = ["pending", "undelivered", "max_keys", "oldest_pending_seconds", "hibernating"];
-    assert_eq!(gauges.map(|name| kept.gauge(&format!("write_behind_{name}"))), [7.0, 1.0, 50.0, 1.5, 1.0]);
+    let gauges =
+        ["pending", "undelivered", "max_keys", "oldest_pending_seconds", "degraded_seconds", "hibernating"];
+    assert_eq!(
+        gauges.map(|name| kept.gauge(&format!("write_behind_{name}"))),
+        [7.0, 1.0, 50.0, 1.5, 3.0, 1.0]
+    );
     let samples = lock(&kept.samples);
     assert_eq!(*lock(&samples["write_behind_lateness_seconds"].0), [0.25]);
     assert_eq!(lock(&samples["write_behind_flush_seconds"].0).len(), 2);
