@@ -3,8 +3,7 @@
 //! cancelled and whose waiting calls are the async counterparts.
 //!
 //! `WRITE_BEHIND_STRESS` sets how many inserts each producer makes (default 5 000). Also what
-//! `scripts/tsan` runs, which cannot see into the locks of the precompiled standard library: the test
-//! takes parking_lot's.
+//! `scripts/tsan` runs.
 
 #[path = "stress/sink.rs"]
 mod sink;
