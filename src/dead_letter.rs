@@ -66,6 +66,11 @@ impl<K, V> DeadLetter<K, V> {
         &self.entry().data
     }
 
+    /// Its place in the batch that was given up.
+    pub(crate) fn place(&self) -> usize {
+        self.entry().index as usize
+    }
+
     /// How many inserts the data holds.
     pub fn count(&self) -> u64 {
         self.entry().count

@@ -28,6 +28,7 @@ mod dead_letter;
 mod driver;
 mod engine;
 mod error;
+pub mod exactly_once;
 mod failure;
 pub mod guide;
 mod interval;
