@@ -1,0 +1,8 @@
+//! The stores over a real server.
+
+mod columns;
+mod conformance;
+mod database;
+mod faults;
+mod names;
+mod refusals;
