@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Commands;
 use tokio::task::block_in_place;
-use write_behind::exactly_once::{ExactlyOnce, Fate};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
 use write_behind::{BatchId, Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer};
 use write_behind_redis::{Arguments, HashSums, Ledger, OwnScript, RedisStore};
 
@@ -68,6 +68,38 @@ async fn a_batch_in_doubt_can_be_asked_for() {
     assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Void);
     assert_eq!(store.void(BatchId::new(7, 4)).await.unwrap(), Fate::Applied);
     assert_eq!(store.void(BatchId::new(7, 2)).await.unwrap(), Fate::Settled);
+}
+
+fn batch(sequence: u64) -> FlushBatch<String, Sum<i64>> {
+    FlushBatch::builder(7, sequence).entry("page".to_owned(), Sum(1), 1).build()
+}
+
+/// For calls that do not say for which keys.
+fn of_views<S: AsyncStore<String, Sum<i64>>>(store: S) -> impl AsyncStore<String, Sum<i64>> {
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_void_settled_or_of_nobody_is_not_applied() {
+    let Some(redis) = Redis::start() else { return };
+    let store = of_views(RedisStore::connect(redis.url(), HashSums::new("views")).await.unwrap());
+    assert_eq!(store.apply(&batch(1)).await.unwrap(), Fate::Unregistered);
+    store.register(7).await.unwrap();
+    for (sequence, fate) in [(1, Fate::Applied), (2, Fate::Applied), (3, Fate::Void)] {
+        if fate == Fate::Void {
+            store.void(BatchId::new(7, sequence)).await.unwrap();
+        }
+        assert_eq!(store.apply(&batch(sequence)).await.unwrap(), fate);
+    }
+    store.prune(7, 3).await.unwrap();
+    store.register(7).await.unwrap();
+    assert_eq!(store.apply(&batch(2)).await.unwrap(), Fate::Settled);
+    redis.ask(|redis| redis.persist::<_, ()>("write_behind:0000000000000007"));
+    assert_eq!(store.apply(&batch(4)).await.unwrap(), Fate::Applied);
+    assert!(redis.ask(|redis| redis.ttl::<_, i64>("write_behind:0000000000000007")) > 0);
+    store.retire(7).await.unwrap();
+    assert_eq!(store.apply(&batch(4)).await.unwrap(), Fate::Unregistered);
+    assert_eq!(redis.totals("views")["page"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
