@@ -6,3 +6,5 @@ mod database;
 mod faults;
 mod names;
 mod refusals;
+#[cfg(feature = "tls")]
+mod tls;
