@@ -62,6 +62,7 @@ async fn an_attempt_that_arrives_when_its_batch_was_sent_again_counts_no_second_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sums_are_exact_while_backends_are_killed() {
+    /// As many as hit something, and no fewer than some.
     const ROUNDS: i64 = 40;
     let Some(database) = Database::new().await else { return };
     let buffers = [
@@ -70,7 +71,10 @@ async fn sums_are_exact_while_backends_are_killed() {
     ];
     let kill = "select pg_terminate_backend(pid) from pg_stat_activity
                 where application_name = 'write-behind' and datname = current_database()";
-    for _ in 0..ROUNDS {
+    let failures = || buffers.iter().map(|buffer| buffer.stats().failures).sum::<u64>();
+    let mut rounds = 0;
+    while rounds < ROUNDS || failures() == 0 {
+        rounds += 1;
         for buffer in &buffers {
             for page in 0..50 {
                 buffer.add(&format!("page-{page}"), 1).unwrap();
@@ -79,14 +83,12 @@ async fn sums_are_exact_while_backends_are_killed() {
         }
         database.client.query(kill, &[]).await.unwrap();
     }
-    let failures: u64 = buffers.iter().map(|buffer| buffer.stats().failures).sum();
-    assert!(failures > 0, "something was hit");
     for buffer in buffers {
         buffer.shutdown_async(LONG).await.unwrap();
     }
     let totals = database.totals().await;
     assert_eq!(totals.len(), 50);
-    assert!(totals.iter().all(|(_, views)| *views == 2 * ROUNDS), "{totals:?}");
+    assert!(totals.iter().all(|(_, views)| *views == 2 * rounds), "{totals:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
