@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use test_servers::{Proxy, Spoil, eventually};
 use tokio::task::block_in_place;
-use write_behind::exactly_once::ExactlyOnce;
-use write_behind::{Buffer, RetryPolicy, SummingBuffer};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
+use write_behind::{Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer};
 use write_behind_postgres::PostgresStore;
 
 use crate::database::{Database, LONG, views};
@@ -108,4 +108,28 @@ async fn a_flush_that_hangs_is_cancelled_at_the_server_and_counts_once() {
     lock.rollback().await.unwrap();
     buffer.shutdown_async(LONG).await.unwrap();
     assert_eq!(database.totals().await, [("page".to_owned(), 2)]);
+}
+
+/// For calls that do not say for which keys.
+fn of_views<S: AsyncStore<String, Sum<i64>>>(store: S) -> impl AsyncStore<String, Sum<i64>> {
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_meets_the_pruning_of_its_record_counts_no_second_time() {
+    let Some(mut database) = Database::new().await else { return };
+    let store = of_views(PostgresStore::connect(database.config(), views()).await.unwrap());
+    let batch = FlushBatch::builder(7, 5).entry("page".to_owned(), Sum(1), 1).build();
+    store.register(7).await.unwrap();
+    assert_eq!(store.apply(&batch).await.unwrap(), Fate::Applied);
+    let pruning = database.client.transaction().await.unwrap();
+    pruning.batch_execute("update write_behind_writers set gate = 6").await.unwrap();
+    pruning.batch_execute("delete from write_behind_fates").await.unwrap();
+    let copy = tokio::spawn(async move { store.apply(&batch).await.unwrap() });
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+                   and datname = current_database()";
+    while pruning.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    pruning.commit().await.unwrap();
+    assert_eq!(copy.await.unwrap(), Fate::Settled);
+    assert_eq!(database.totals().await, [("page".to_owned(), 1)]);
 }
