@@ -25,6 +25,8 @@ mod by_hand;
 pub mod conformance;
 mod data_buffer;
 mod dead_letter;
+#[cfg(feature = "dead-letters")]
+pub mod dead_letters;
 mod driver;
 mod engine;
 mod error;

@@ -111,7 +111,7 @@ impl Protocol {
     pub(super) async fn give_up<K: Send + Sync, V: Send + Sync>(
         &self,
         store: &impl AsyncStore<K, V>,
-        letter: DeadLetter<K, V>,
+        mut letter: DeadLetter<K, V>,
     ) -> Verdict<K, V> {
         if letter.may_be_applied() {
             match self.resolve(store, letter.batch(), letter.attempts()).await {
@@ -123,6 +123,7 @@ impl Protocol {
                 // Nobody knows: it stays as it is, and can be sent again.
                 _ => return Verdict::Keep(letter),
             }
+            letter.dispel_doubt();
         }
         store.handle_error(letter).await
     }

@@ -63,7 +63,7 @@ pub trait Store<K: Send + Sync, V: Send + Sync>: Send + Sync + 'static {
     /// Decides about a key that is given up. Provided: keeps it as undelivered. As
     /// [`DataBuffer::handle_error`](crate::DataBuffer::handle_error), with one difference: where an attempt
     /// [may have been applied](DeadLetter::may_be_applied) the batch has been made void before, so nothing of what
-    /// arrives here counts or ever will.
+    /// arrives here counts or ever will, and the letter says so.
     fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
         Verdict::Keep(letter)
     }
