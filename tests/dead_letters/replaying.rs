@@ -139,6 +139,29 @@ async fn futures_poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> bool {
 }
 
 #[test]
+fn what_is_buried_while_others_replay_is_neither_lost_nor_doubled() {
+    const LETTERS: usize = 200;
+    let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
+    let replay = || shelf.open().replay(ExactlyOnce::new(store.clone())).unwrap().applied;
+    let mut applied = 0;
+    std::thread::scope(|scope| {
+        let burying = scope.spawn(|| {
+            let letters = shelf.open();
+            for n in 0..LETTERS {
+                letters.add(&format!("page-{n}"), &Sum(1), 1, "").unwrap();
+            }
+        });
+        while !burying.is_finished() {
+            applied += replay();
+        }
+    });
+    applied += replay();
+    assert_eq!((applied, store.totals().len()), (LETTERS, LETTERS));
+    assert!(store.totals().values().all(|total| *total == 1), "{:?}", store.totals());
+    assert_eq!(store.records(), (0, 0));
+}
+
+#[test]
 fn any_sink_takes_letters() {
     let shelf = Shelf::new();
     bury(&shelf, &["a", "b"]);
