@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use write_behind::dead_letters::Burying;
 use write_behind::{
-    AsyncBatchDataBuffer, Buffer, DataBuffer, DeadLetter, FailureCause, FlushBatch, FlushContext, FlushError,
-    Sum, SummingBuffer, Verdict,
+    AsyncBatchDataBuffer, BatchDataBuffer, Buffer, DataBuffer, DeadLetter, FailureCause, FlushBatch,
+    FlushContext, FlushError, Sum, SummingBuffer, Verdict,
 };
 
 use crate::ledger_store::{Fault, LedgerStore};
@@ -56,20 +56,32 @@ fn what_cannot_be_written_is_kept() {
     assert_eq!((letters.written(), letters.failures()), (0, 1));
 }
 
-fn in_doubt() -> DeadLetter<String, Sum<i64>> {
+fn in_doubt(attempts: u32) -> DeadLetter<String, Sum<i64>> {
     let cause = FailureCause::Panicked("gone".into());
-    DeadLetter::builder("page".to_owned(), Sum(7), cause).may_be_applied(true).build()
+    DeadLetter::builder("page".to_owned(), Sum(7), cause).attempts(attempts).may_be_applied(true).build()
 }
 
 #[test]
 fn what_is_in_doubt_is_kept_unless_it_is_asked_for() {
     let shelf = Shelf::new();
     let sink = Burying::new(Kept, shelf.open());
-    assert!(matches!(sink.handle_error(in_doubt()), Verdict::Keep(_)));
+    assert!(matches!(sink.handle_error(in_doubt(1)), Verdict::Keep(_)));
     assert_eq!(shelf.text(), "");
     let sink = sink.also_in_doubt();
-    assert!(matches!(sink.handle_error(in_doubt()), Verdict::Forget));
+    assert!(matches!(sink.handle_error(in_doubt(1)), Verdict::Forget));
     assert_eq!(shelf.letters()[0]["in_doubt"], "0000000000000000-1");
+}
+
+#[test]
+fn what_a_store_has_made_void_is_in_doubt_no_more() {
+    let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
+    let sink = shelf.sink(&store);
+    assert!(matches!(sink.handle_error(in_doubt(1)), Verdict::Keep(_)), "the store knows nothing of it");
+    let applied = FlushBatch::builder(0, 2).entry("page".to_owned(), Sum(1), 1).build();
+    sink.handle_flush_batch(&applied).unwrap();
+    assert!(matches!(sink.handle_error(in_doubt(2)), Verdict::Forget));
+    let letters = shelf.letters();
+    assert_eq!((letters.len(), letters[0].get("in_doubt")), (1, None));
 }
 
 #[test]

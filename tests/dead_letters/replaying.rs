@@ -47,19 +47,23 @@ impl BatchDataBuffer<String, Sum<i64>> for Dying {
 
 #[test]
 fn a_letter_whose_answer_was_lost_stays_and_counts_once() {
-    let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
-    bury(&shelf, &["a", "b", "c"]);
-    let before = shelf.text();
-    let dying = Dying(ExactlyOnce::new(store.clone()), Mutex::new(2));
-    let replayed = shelf.open().replay(dying).unwrap();
-    assert_eq!((replayed.applied, replayed.left, replayed.stopped), (1, 2, true));
-    assert_eq!(store.totals().values().sum::<i64>(), 2, "the storage was taken to be away");
-    // And if the process was killed before the file was written anew.
-    fs::write(shelf.path(), before).unwrap();
-    let replayed = shelf.open().replay(ExactlyOnce::new(store.clone())).unwrap();
-    assert_eq!((replayed.applied, replayed.left), (3, 0));
-    assert!(store.totals().values().all(|total| *total == 1), "{:?}", store.totals());
-    assert_eq!(store.records(), (0, 0));
+    for killed_before_the_file_is_written_anew in [false, true] {
+        let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
+        let sink = || ExactlyOnce::new(store.clone()).prune_every(1);
+        bury(&shelf, &["a", "b", "c"]);
+        let before = shelf.text();
+        let replayed = shelf.open().replay(Dying(sink(), Mutex::new(2))).unwrap();
+        assert_eq!((replayed.applied, replayed.left, replayed.stopped), (1, 2, true));
+        assert_eq!(store.totals().values().sum::<i64>(), 2, "the storage was taken to be away");
+        if killed_before_the_file_is_written_anew {
+            fs::write(shelf.path(), before).unwrap();
+        }
+        let replayed = shelf.open().replay(sink()).unwrap();
+        let expected = if killed_before_the_file_is_written_anew { 3 } else { 2 };
+        assert_eq!((replayed.applied, replayed.left), (expected, 0));
+        assert!(store.totals().values().all(|total| *total == 1), "{:?}", store.totals());
+        assert_eq!(store.records(), (0, 0));
+    }
 }
 
 #[test]
