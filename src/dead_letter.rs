@@ -102,6 +102,16 @@ impl<K, V> DeadLetter<K, V> {
         &self.entry().data
     }
 
+    /// Its place in the batch that was given up.
+    pub(crate) fn place(&self) -> usize {
+        self.entry().index as usize
+    }
+
+    /// It has turned out that no attempt was or will be applied.
+    pub(crate) fn dispel_doubt(&mut self) {
+        self.about.may_be_applied = false;
+    }
+
     /// How many inserts the data holds.
     pub fn count(&self) -> u64 {
         self.entry().count

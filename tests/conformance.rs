@@ -6,6 +6,10 @@ mod acquittals;
 mod convictions;
 #[path = "conformance/court.rs"]
 mod court;
+#[path = "conformance/ledger_store.rs"]
+mod ledger_store;
+#[path = "conformance/protocol.rs"]
+mod protocol;
 #[path = "conformance/reports.rs"]
 mod reports;
 #[path = "conformance/sinks.rs"]

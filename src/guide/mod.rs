@@ -1,10 +1,13 @@
-//! Longer texts: what is promised, which sink to choose, recipes, and how to test a sink.
+//! Longer texts: what is promised, which sink to choose, how batches count once, recipes, and how to test a sink.
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
 #[doc = include_str!("blocking_or_async.md")]
 pub mod blocking_or_async {}
+
+#[doc = include_str!("exactly_once.md")]
+pub mod exactly_once {}
 
 #[doc = include_str!("recipes.md")]
 pub mod recipes {}

@@ -1,0 +1,211 @@
+//! What is asked of a store, in which order, and what is made of its answers. Nothing here waits but in the
+//! store, so that blocking stores go through it in one poll.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::async_store::AsyncStore;
+use super::error::{StoreError, StoreErrorKind};
+use super::fate::Fate;
+use crate::batch::{BatchId, FlushBatch};
+use crate::dead_letter::{DeadLetter, Retirement, Verdict};
+use crate::failure::FlushError;
+
+pub(super) const PRUNE_EVERY: u64 = 64;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+pub(super) struct Protocol {
+    pub(super) prune_every: u64,
+    state: Mutex<State>,
+}
+
+/// Guarded by its lock, which is never held while the store works.
+#[derive(Debug, Default)]
+struct State {
+    /// The instances that are registered, and below which sequence each was pruned last.
+    pruned_below: HashMap<u64, u64>,
+    /// The last batch that was made void because it was given up.
+    resolved: Option<Resolved>,
+    housekeeping_failures: u64,
+}
+
+/// What the store said of a batch in doubt. All keys of a batch are given up one after the other, and if the
+/// store is away one of them shall find that out for all.
+#[derive(Debug, Clone)]
+struct Resolved {
+    batch: BatchId,
+    attempts: u32,
+    fate: Option<Fate>,
+}
+
+impl Protocol {
+    pub(super) fn new() -> Self {
+        Protocol { prune_every: PRUNE_EVERY, state: Mutex::default() }
+    }
+
+    pub(super) fn housekeeping_failures(&self) -> u64 {
+        self.state.lock().housekeeping_failures
+    }
+
+    /// Succeeds when the batch counts, by this attempt or by an earlier one.
+    pub(super) async fn flush<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        batch: &FlushBatch<K, V>,
+    ) -> Result<(), FlushError> {
+        let instance = batch.id().instance;
+        let known = self.state.lock().pruned_below.contains_key(&instance);
+        if !known {
+            self.register(store, instance).await?;
+        }
+        let mut applied = store.apply(batch).await;
+        // An instance that was quiet for long can be forgotten. That its batches count once is certain only for
+        // those of which no attempt was made before.
+        if matches!(applied, Ok(Fate::Unregistered)) && batch.attempt() == 1 {
+            self.register(store, instance).await?;
+            applied = store.apply(batch).await;
+        }
+        let answer = match applied {
+            Ok(fate) => answer(batch, fate, None),
+            Err(error) => refuse(store, batch, error).await,
+        };
+        if answer.is_ok() {
+            self.prune(store, batch).await;
+        }
+        answer
+    }
+
+    async fn register<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        instance: u64,
+    ) -> Result<(), FlushError> {
+        store.register(instance).await.map_err(unknown)?;
+        self.state.lock().pruned_below.entry(instance).or_insert(0);
+        Ok(())
+    }
+
+    /// What fails here is done with the next one.
+    async fn prune<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        batch: &FlushBatch<K, V>,
+    ) {
+        let (instance, settled_below) = (batch.id().instance, batch.settled_below());
+        {
+            let mut state = self.state.lock();
+            let Some(pruned_below) = state.pruned_below.get_mut(&instance) else { return };
+            if settled_below.saturating_sub(*pruned_below) < self.prune_every {
+                return;
+            }
+            *pruned_below = settled_below;
+        }
+        let pruned = store.prune(instance, settled_below).await;
+        self.note_housekeeping(&pruned);
+    }
+
+    /// What is given up must not count later: whether it does already is decided here, for good.
+    pub(super) async fn give_up<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        mut letter: DeadLetter<K, V>,
+    ) -> Verdict<K, V> {
+        if letter.may_be_applied() {
+            match self.resolve(store, letter.batch(), letter.attempts()).await {
+                Some(Fate::Void) => {}
+                Some(Fate::AppliedExcept(rejections))
+                    if rejections.iter().any(|rejection| rejection.place == letter.place()) => {}
+                // It is where it should be.
+                Some(Fate::Applied | Fate::AppliedExcept(_)) => return Verdict::Forget,
+                // Nobody knows: it stays as it is, and can be sent again.
+                _ => return Verdict::Keep(letter),
+            }
+            letter.dispel_doubt();
+        }
+        store.handle_error(letter).await
+    }
+
+    async fn resolve<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        batch: BatchId,
+        attempts: u32,
+    ) -> Option<Fate> {
+        let before = self.state.lock().resolved.clone();
+        if let Some(before) = before.filter(|before| (before.batch, before.attempts) == (batch, attempts)) {
+            return before.fate;
+        }
+        let fate = store.void(batch).await.ok();
+        self.state.lock().resolved = Some(Resolved { batch, attempts, fate: fate.clone() });
+        fate
+    }
+
+    /// Dead letters and leftovers may name batches, whose records are wanted then.
+    pub(super) async fn retire<K: Send + Sync, V: Send + Sync>(
+        &self,
+        store: &impl AsyncStore<K, V>,
+        retirement: &Retirement,
+    ) {
+        let known = self.state.lock().pruned_below.remove(&retirement.instance).is_some();
+        if known && retirement.undelivered == 0 {
+            let retired = store.retire(retirement.instance).await;
+            self.note_housekeeping(&retired);
+        }
+    }
+
+    fn note_housekeeping(&self, done: &Result<(), StoreError>) {
+        self.state.lock().housekeeping_failures += u64::from(done.is_err());
+    }
+}
+
+/// Decides what the buffer may do with a batch whose attempt failed.
+///
+/// As long as it is sent again under its id nothing can go wrong. Before its keys go on under other ids the id is
+/// made void: an earlier attempt, whose answer was lost, may have been applied or may yet arrive.
+async fn refuse<K: Send + Sync, V: Send + Sync>(
+    store: &impl AsyncStore<K, V>,
+    batch: &FlushBatch<K, V>,
+    error: StoreError,
+) -> Result<(), FlushError> {
+    match error.kind() {
+        StoreErrorKind::Unknown => Err(unknown(error)),
+        // Halved only if no earlier attempt ended unknown, which the buffer knows.
+        StoreErrorKind::RolledBack => Err(FlushError::not_applied(error.into_cause())),
+        StoreErrorKind::Rejected => match store.void(batch.id()).await {
+            Ok(fate) => answer(batch, fate, Some(error.into_cause())),
+            Err(error) => Err(unknown(error)),
+        },
+    }
+}
+
+/// What the buffer is told. `rejected`: why the store has refused the batch just now.
+fn answer<K, V>(batch: &FlushBatch<K, V>, fate: Fate, rejected: Option<Cause>) -> Result<(), FlushError> {
+    let id = batch.id();
+    match (fate, rejected) {
+        (Fate::Applied, _) => Ok(()),
+        (Fate::AppliedExcept(rejections), _) => {
+            let mut failed = Vec::with_capacity(rejections.len());
+            for rejection in rejections {
+                let outside = || format!("the ledger says that batch {id} has an entry {}", rejection.place);
+                let entry = batch.entries().get(rejection.place).ok_or_else(outside)?;
+                failed.push(entry.failed(FlushError::never_applied(rejection.reason).give_up()));
+            }
+            FlushError::entries(failed)
+        }
+        // It would be rejected again.
+        (Fate::Void, Some(cause)) if batch.len() == 1 => Err(FlushError::never_applied(cause).give_up()),
+        (Fate::Void, Some(cause)) => Err(FlushError::never_applied(cause)),
+        (Fate::Void, None) => {
+            Err(FlushError::never_applied(format!("batch {id} was made void by an earlier attempt")))
+        }
+        (Fate::Settled, _) => Err(format!("the ledger takes batch {id} for settled").into()),
+        (Fate::Unregistered, _) => Err(format!("the ledger has forgotten the instance of batch {id}").into()),
+    }
+}
+
+fn unknown(error: StoreError) -> FlushError {
+    FlushError::unknown(error.into_cause())
+}

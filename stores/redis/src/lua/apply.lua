@@ -1,0 +1,40 @@
+-- Applies a batch, unless its fate is recorded. Follows a function `write`.
+--
+-- KEYS: the writer's record, then those of `write`. ARGV: the sequence, for how many seconds the record is kept, then
+-- those of `write`. Returns the batch's fate.
+local writer, sequence = KEYS[1], ARGV[1]
+local gate = redis.call('HGET', writer, 'gate')
+if not gate then
+    return 'unregistered'
+end
+local fate = redis.call('HGET', writer, sequence)
+if fate then
+    return fate
+end
+if tonumber(sequence) < tonumber(gate) then
+    return 'settled'
+end
+local keys, args = {}, {}
+for n = 2, #KEYS do
+    keys[n - 1] = KEYS[n]
+end
+for n = 3, #ARGV do
+    args[n - 2] = ARGV[n]
+end
+local went_well, refused = pcall(write, keys, args)
+if not went_well then
+    if type(refused) == 'table' then
+        refused = refused.err
+    end
+    return redis.error_reply('WRITE ' .. tostring(refused))
+end
+fate = 'applied'
+if refused and #refused > 0 then
+    fate = 'except'
+    for _, entry in ipairs(refused) do
+        fate = fate .. '\n' .. string.format('%d', entry[1]) .. ' ' .. tostring(entry[2]):gsub('[\r\n]', ' ')
+    end
+end
+redis.call('HSET', writer, sequence, fate)
+redis.call('EXPIRE', writer, ARGV[2])
+return fate

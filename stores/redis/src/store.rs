@@ -1,0 +1,198 @@
+use std::fmt;
+
+use redis::{IntoConnectionInfo, Script, cmd, pipe};
+use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
+use write_behind::{BatchId, FlushBatch};
+
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::script::WriteScript;
+
+/// Data in Redis with a ledger beside it: give it to [`ExactlyOnce`](write_behind::exactly_once::ExactlyOnce), and that
+/// to `start_async`. `W` says how batches are written: [`HashSums`](crate::HashSums), or a
+/// [script of your own](crate::OwnScript).
+///
+/// One connection for all, made anew when it has failed. Timeouts for connecting and for answers are 5 s.
+pub struct RedisStore<W> {
+    connection: Connection,
+    ledger: Ledger,
+    write: W,
+    apply: Script,
+    void: Script,
+    prune: Script,
+}
+
+impl<W> RedisStore<W> {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Those of Redis, or of `write` if it finds that names and values do not fit together.
+    pub async fn connect<K, V>(address: impl IntoConnectionInfo, write: W) -> Result<Self, Error>
+    where
+        W: WriteScript<K, V>,
+    {
+        RedisStore::connect_with(address, write, Ledger::default()).await
+    }
+
+    /// As [`connect`](Self::connect), with a ledger of another name.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with<K, V>(
+        address: impl IntoConnectionInfo,
+        write: W,
+        ledger: Ledger,
+    ) -> Result<Self, Error>
+    where
+        W: WriteScript<K, V>,
+    {
+        if let Some(problem) = write.problem() {
+            return Err(Error::Definition(problem));
+        }
+        let code = write.code();
+        let apply =
+            format!("local function write(keys, args)\n{code}\nend\n{}", include_str!("lua/apply.lua"));
+        let store = RedisStore {
+            connection: Connection::new(redis::Client::open(address)?),
+            ledger,
+            write,
+            apply: Script::new(&apply),
+            void: Script::new(include_str!("lua/void.lua")),
+            prune: Script::new(include_str!("lua/prune.lua")),
+        };
+        let mut lent = store.connection.lend().await?;
+        let pong = cmd("PING").exec_async(&mut lent.connection).await;
+        lent.answered(pong)?;
+        Ok(store)
+    }
+
+    /// Settings under which Redis may lose what it has acknowledged, each as it is and as it would be safe: inserts can
+    /// be lost then, and batches forgotten together with their records. Empty if there are none, and where the server
+    /// does not tell, as those for hire.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn doubts(&self) -> Result<Vec<String>, Error> {
+        let mut doubts = Vec::new();
+        for (setting, safe) in
+            [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")]
+        {
+            let mut lent = self.connection.lend().await?;
+            let answer = cmd("CONFIG").arg("GET").arg(setting).query_async(&mut lent.connection).await;
+            let answer: Vec<String> = match answer {
+                Err(error) if error.is_unrecoverable_error() || error.is_io_error() => {
+                    return Err(error.into());
+                }
+                other => lent.answered(Ok(other.unwrap_or_default()))?,
+            };
+            if let Some(other) = answer.get(1).filter(|value| *value != safe) {
+                doubts.push(format!("{setting} is {other}, and not {safe}"));
+            }
+        }
+        Ok(doubts)
+    }
+
+    /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
+    /// if it does not yet it never will, because its id is taken out of use.
+    ///
+    /// # Errors
+    ///
+    /// Those of Redis.
+    pub async fn void(&self, batch: BatchId) -> Result<Fate, Error> {
+        let mut lent = self.connection.lend().await?;
+        let mut call = self.void.key(self.ledger.record(batch.instance));
+        let fate =
+            call.arg(batch.sequence).arg(self.ledger.kept_for()).invoke_async(&mut lent.connection).await;
+        parse(&lent.answered::<String>(fate)?)
+    }
+
+    async fn apply<K, V>(&self, batch: &FlushBatch<K, V>) -> Result<Fate, Error>
+    where
+        W: WriteScript<K, V>,
+    {
+        let arguments = self.write.arguments(batch);
+        let id = batch.id();
+        let mut call = self.apply.key(self.ledger.record(id.instance));
+        call.arg(id.sequence).arg(self.ledger.kept_for());
+        for key in &arguments.keys {
+            call.key(key);
+        }
+        for arg in &arguments.args {
+            call.arg(arg.as_slice());
+        }
+        let mut lent = self.connection.lend().await?;
+        let fate = call.invoke_async(&mut lent.connection).await;
+        parse(&lent.answered::<String>(fate)?)
+    }
+
+    async fn register(&self, instance: u64) -> Result<(), Error> {
+        let record = self.ledger.record(instance);
+        let mut register = pipe();
+        register.atomic().hset_nx(&record, "gate", 0).expire(&record, self.ledger.kept_for());
+        let mut lent = self.connection.lend().await?;
+        let registered = register.exec_async(&mut lent.connection).await;
+        lent.answered(registered)
+    }
+
+    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), Error> {
+        let mut call = self.prune.key(self.ledger.record(instance));
+        call.arg(settled_below).arg(self.ledger.kept_for());
+        let mut lent = self.connection.lend().await?;
+        let pruned = call.invoke_async(&mut lent.connection).await;
+        lent.answered(pruned)
+    }
+
+    async fn retire(&self, instance: u64) -> Result<(), Error> {
+        let mut lent = self.connection.lend().await?;
+        let retired = cmd("DEL").arg(self.ledger.record(instance)).exec_async(&mut lent.connection).await;
+        lent.answered(retired)
+    }
+}
+
+fn parse(fate: &str) -> Result<Fate, Error> {
+    match fate {
+        "unregistered" => Ok(Fate::Unregistered),
+        "settled" => Ok(Fate::Settled),
+        recorded => Ok(recorded.parse()?),
+    }
+}
+
+/// Whatever Redis refuses by itself (loading, no memory, disk full, not the master any more) no entry is to blame for;
+/// the scripts tell apart what is.
+impl<K, V, W> AsyncStore<K, V> for RedisStore<W>
+where
+    K: Send + Sync,
+    V: Send + Sync,
+    W: WriteScript<K, V>,
+{
+    async fn register(&self, instance: u64) -> Result<(), StoreError> {
+        RedisStore::register(self, instance).await.map_err(StoreError::unknown)
+    }
+
+    async fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> {
+        RedisStore::apply(self, batch).await.map_err(StoreError::unknown)
+    }
+
+    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+        RedisStore::void(self, batch).await.map_err(StoreError::unknown)
+    }
+
+    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+        RedisStore::prune(self, instance, settled_below).await.map_err(StoreError::unknown)
+    }
+
+    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
+        RedisStore::retire(self, instance).await.map_err(StoreError::unknown)
+    }
+}
+
+impl<W: fmt::Debug> fmt::Debug for RedisStore<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisStore { ledger, write, .. } = self;
+        f.debug_struct("RedisStore").field("ledger", ledger).field("write", write).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use write_behind::BatchId;
+use write_behind::exactly_once::Fate;
+
+use crate::error::Error;
+use crate::name::TableName;
+
+/// The two small tables that make a batch count once: where they are, and for how long they remember instances
+/// that are never heard of again. All stores of one file may share them.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::Sum;
+/// use write_behind_sqlite::{Ledger, SqliteStore, Sums};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("views.db");
+/// let sums = Sums::<String, Sum<i64>>::new("page_views").key("page").value("views");
+/// let ledger = Ledger::new().name("bookkeeping").forget_after(Duration::from_secs(30 * 86_400));
+/// let store = SqliteStore::open_with(&path, sums, ledger)?;
+/// # let file = rusqlite::Connection::open(&path)?;
+/// # assert!(file.table_exists(None, "bookkeeping_writers")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    schema: Option<String>,
+    name: String,
+    forget_after: Duration,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger {
+            schema: None,
+            name: "write_behind".to_owned(),
+            forget_after: Duration::from_secs(90 * 86_400),
+        }
+    }
+}
+
+impl Ledger {
+    /// The default ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Ledger::default()
+    }
+
+    /// What the tables' names begin with; `_writers` and `_fates` follow. Default: `write_behind`. Quoted.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The schema that they are in, of an attached database. Default: `main`. **An attached database in WAL mode
+    /// commits by itself**: a power failure can part it from the others. Keep the ledger beside the data.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Instances that have shown no sign of life for so long are forgotten when another one begins: those of
+    /// processes that were killed. Default: 90 days. **A batch that is in doubt for longer stays undelivered**:
+    /// choose more than the longest outage that is to be survived.
+    #[must_use]
+    pub fn forget_after(mut self, silence: Duration) -> Self {
+        self.forget_after = silence;
+        self
+    }
+
+    pub(crate) fn statements(&self) -> Statements {
+        let table = |ending: &str| {
+            let schema = self.schema.clone().or_else(|| Some("main".to_owned()));
+            TableName { schema, table: format!("{}{ending}", self.name) }.quoted()
+        };
+        Statements::new(&table("_writers"), &table("_fates"), self.forget_after)
+    }
+}
+
+/// What is done inside transactions, of which there is one at a time.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    set_up: String,
+    forget: [String; 2],
+    silence: i64,
+    register: String,
+    gate: String,
+    fate: String,
+    record: String,
+    raise: String,
+    prune: String,
+    retire: [String; 2],
+}
+
+impl Statements {
+    fn new(writers: &str, fates: &str, forget_after: Duration) -> Self {
+        Statements {
+            set_up: format!(
+                "create table if not exists {writers} (
+                    instance integer primary key, gate integer not null, seen_at integer not null);
+                create table if not exists {fates} (
+                    instance integer, sequence integer, fate text not null, primary key (instance, sequence)
+                ) without rowid;"
+            ),
+            forget: [
+                format!(
+                    "delete from {fates} where instance in (
+                        select instance from {writers} where seen_at < unixepoch() - ?1)"
+                ),
+                format!("delete from {writers} where seen_at < unixepoch() - ?1"),
+            ],
+            silence: i64::try_from(forget_after.as_secs()).unwrap_or(i64::MAX / 2),
+            register: format!(
+                "insert into {writers} values (?1, 0, unixepoch())
+                 on conflict (instance) do update set seen_at = excluded.seen_at"
+            ),
+            gate: format!("select gate from {writers} where instance = ?1"),
+            fate: format!("select fate from {fates} where instance = ?1 and sequence = ?2"),
+            record: format!("insert into {fates} values (?1, ?2, ?3)"),
+            raise: format!(
+                "update {writers} set gate = max(gate, ?2), seen_at = unixepoch() where instance = ?1"
+            ),
+            prune: format!(
+                "delete from {fates} where instance = ?1
+                 and sequence < (select gate from {writers} where instance = ?1)"
+            ),
+            retire: [
+                format!("delete from {fates} where instance = ?1"),
+                format!("delete from {writers} where instance = ?1"),
+            ],
+        }
+    }
+
+    pub(crate) fn set_up(&self, step: &Transaction<'_>) -> Result<(), Error> {
+        Ok(step.execute_batch(&self.set_up)?)
+    }
+
+    pub(crate) fn register(&self, step: &Transaction<'_>, instance: u64) -> Result<(), Error> {
+        step.execute(&self.register, params![instance.cast_signed()])?;
+        for forget in &self.forget {
+            step.execute(forget, params![self.silence])?;
+        }
+        Ok(())
+    }
+
+    /// What the ledger says of a batch; `None` if it may be applied or made void.
+    pub(crate) fn fate(&self, step: &Transaction<'_>, batch: BatchId) -> Result<Option<Fate>, Error> {
+        let (instance, sequence) = in_columns(batch);
+        let mut gate = step.prepare_cached(&self.gate)?;
+        let gate = gate.query_row(params![instance], |row| row.get::<_, i64>(0)).optional()?;
+        let Some(gate) = gate else { return Ok(Some(Fate::Unregistered)) };
+        let mut fate = step.prepare_cached(&self.fate)?;
+        let fate = fate.query_row(params![instance, sequence], |row| row.get::<_, String>(0)).optional()?;
+        match fate {
+            Some(fate) => Ok(Some(fate.parse()?)),
+            None => Ok((sequence < gate).then_some(Fate::Settled)),
+        }
+    }
+
+    pub(crate) fn record(&self, step: &Transaction<'_>, batch: BatchId, fate: &Fate) -> Result<(), Error> {
+        let (instance, sequence) = in_columns(batch);
+        step.prepare_cached(&self.record)?.execute(params![instance, sequence, fate.to_string()])?;
+        Ok(())
+    }
+
+    pub(crate) fn prune(&self, step: &Transaction<'_>, instance: u64, below: u64) -> Result<(), Error> {
+        let below = i64::try_from(below).unwrap_or(i64::MAX);
+        step.execute(&self.raise, params![instance.cast_signed(), below])?;
+        step.execute(&self.prune, params![instance.cast_signed()])?;
+        Ok(())
+    }
+
+    pub(crate) fn retire(&self, step: &Transaction<'_>, instance: u64) -> Result<(), Error> {
+        for retire in &self.retire {
+            step.execute(retire, params![instance.cast_signed()])?;
+        }
+        Ok(())
+    }
+}
+
+/// Sequences count up from 1.
+fn in_columns(batch: BatchId) -> (i64, i64) {
+    (batch.instance.cast_signed(), i64::try_from(batch.sequence).unwrap_or(i64::MAX))
+}

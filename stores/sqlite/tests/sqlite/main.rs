@@ -1,0 +1,7 @@
+//! The stores over real files.
+
+mod columns;
+mod conformance;
+mod file;
+mod names;
+mod refusals;

@@ -1,0 +1,222 @@
+//! The protocol under the kit: with a store that is right each insert counts once, and each step that a store
+//! leaves out is found where it is meant to help.
+
+use tokio::runtime;
+use write_behind::conformance::{Conformance, Delivery, Report, Scenario};
+use write_behind::exactly_once::ExactlyOnce;
+use write_behind::{BatchDataBuffer, FailureCause, FlushBatch, Retirement, Sum, Verdict};
+
+use crate::ledger_store::{AsyncLedgerStore, Fault, LedgerStore};
+
+const SEEDS: u64 = 10;
+
+fn kit(store: &LedgerStore, seed: u64) -> Conformance<'_, String, Sum<i64>> {
+    Conformance::new(|n| format!("key-{n}"), Sum).refuse(|key| store.refuse(key)).seed(seed)
+}
+
+/// Blocking and async.
+fn judge(fault: Fault, seed: u64, scenarios: &[Scenario]) -> [Report; 2] {
+    // Pruned at every opportunity, or the kit's batches would be too few to be pruned at all.
+    let blocking = LedgerStore::new(fault);
+    let report = kit(&blocking, seed)
+        .only(scenarios.iter().copied())
+        .run(|| ExactlyOnce::new(blocking.clone()).prune_every(1), || blocking.totals());
+    let store = LedgerStore::new(fault);
+    let kit = kit(&store, seed).only(scenarios.iter().copied());
+    let make = || ExactlyOnce::new(AsyncLedgerStore(store.clone())).prune_every(1);
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+    [report, runtime.block_on(kit.run_async(make, async || store.totals()))]
+}
+
+#[track_caller]
+fn acquits(fault: Fault) {
+    for seed in 0..SEEDS {
+        for report in judge(fault, seed, Scenario::ALL) {
+            println!("{fault:?}: {report}");
+            report.assert_exactly_once();
+        }
+    }
+}
+
+#[track_caller]
+fn convicts(fault: Fault, scenario: Scenario, expected: impl Fn(&Delivery) -> bool) {
+    for seed in 0..SEEDS {
+        for report in judge(fault, seed, &[scenario]) {
+            let delivery = report.delivery_in(scenario).expect("it ran");
+            assert!(expected(delivery), "{fault:?}: {report}");
+        }
+    }
+}
+
+fn doubled(delivery: &Delivery) -> bool {
+    matches!(delivery, Delivery::AtLeastOnce { .. })
+}
+
+fn lost(delivery: &Delivery) -> bool {
+    matches!(delivery, Delivery::Lost { .. })
+}
+
+#[test]
+fn a_store_that_is_right_counts_each_insert_once() {
+    acquits(Fault::Nothing);
+}
+
+#[test]
+fn however_a_store_says_that_it_refuses_entries_each_insert_counts_once() {
+    for right in [Fault::NamesTheRefused, Fault::RollsBack] {
+        acquits(right);
+    }
+}
+
+#[test]
+fn connections_that_break_with_the_work_done_count_nothing_twice() {
+    acquits(Fault::BreaksOff);
+}
+
+#[test]
+fn whatever_becomes_of_what_is_given_up_each_insert_counts_once() {
+    for right in [Fault::PutsBack, Fault::Takes] {
+        acquits(right);
+    }
+}
+
+#[test]
+fn without_a_ledger_what_is_sent_again_counts_again() {
+    for scenario in [Scenario::Twice, Scenario::AnswerLost, Scenario::Overtaken, Scenario::Restart] {
+        convicts(Fault::NoLedger, scenario, doubled);
+    }
+}
+
+#[test]
+fn without_a_void_an_overtaken_attempt_counts_beside_the_halves() {
+    convicts(Fault::NoVoid, Scenario::Void, doubled);
+}
+
+#[test]
+fn a_void_after_the_split_comes_too_late() {
+    convicts(Fault::VoidsAfterTheSplit, Scenario::Void, doubled);
+}
+
+#[test]
+fn what_is_pruned_too_early_counts_twice() {
+    convicts(Fault::PrunesTooEarly, Scenario::LongOpen, doubled);
+    convicts(Fault::PrunesTooEarly, Scenario::Overtaken, doubled);
+}
+
+#[test]
+fn what_arrives_when_its_record_is_pruned_needs_a_gate() {
+    convicts(Fault::NoGate, Scenario::LateArrival, doubled);
+}
+
+#[test]
+fn what_was_refused_of_a_batch_must_be_recorded_with_it() {
+    convicts(Fault::ForgetsTheRefused, Scenario::Poison, lost);
+}
+
+#[test]
+fn a_batch_that_is_rejected_must_leave_nothing_behind() {
+    convicts(Fault::WritesHalf, Scenario::Poison, doubled);
+}
+
+#[test]
+fn a_rejection_is_for_what_was_rolled_back_for_certain() {
+    convicts(Fault::RejectsTooLightly, Scenario::Overtaken, doubled);
+}
+
+type Sink = ExactlyOnce<LedgerStore>;
+
+/// A batch of two keys.
+fn batch(sequence: u64, settled_below: u64) -> FlushBatch<String, Sum<i64>> {
+    let batch = FlushBatch::builder(7, sequence).settled_below(settled_below);
+    batch.entry("a".into(), Sum(1), 1).entry("b".into(), Sum(2), 1).build()
+}
+
+#[test]
+fn the_ledger_is_pruned_and_in_the_end_empty() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let sink = ExactlyOnce::new(store.clone()).prune_every(10);
+    for sequence in 1..=1_000 {
+        sink.handle_flush_batch(&batch(sequence, sequence)).unwrap();
+        assert!(store.records().0 <= 11, "{:?}", store.records());
+    }
+    let retire = |instance, left| {
+        let retirement = Retirement::new(instance, left);
+        BatchDataBuffer::<String, Sum<i64>>::handle_retired(&sink, &retirement);
+    };
+    retire(8, 0);
+    assert_eq!(store.records().1, 1, "another one's end is none of its business");
+    retire(7, 0);
+    assert_eq!(store.records(), (0, 0));
+    assert_eq!(sink.housekeeping_failures(), 0);
+}
+
+#[test]
+fn the_ledger_stays_while_somebody_may_ask_for_it() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let sink = ExactlyOnce::new(store.clone());
+    sink.handle_flush_batch(&batch(1, 1)).unwrap();
+    BatchDataBuffer::<String, Sum<i64>>::handle_retired(&sink, &Retirement::new(7, 1));
+    assert_eq!(store.records(), (1, 1));
+}
+
+#[test]
+fn a_forgotten_instance_is_registered_again_only_for_what_was_not_sent_before() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let sink = ExactlyOnce::new(store.clone());
+    let sent = batch(1, 1);
+    sink.handle_flush_batch(&sent).unwrap();
+    store.forget_all();
+    let error = sink.handle_flush_batch(&sent.next_attempt()).unwrap_err();
+    assert!(error.is_unknown() && !error.gives_up(), "whether it was applied nobody knows: {error}");
+    sink.handle_flush_batch(&batch(2, 1)).unwrap();
+    assert_eq!(store.totals()["a"], 2);
+}
+
+/// What becomes of a key of the batch that is given up when an attempt may have been applied.
+fn give_up(sink: &Sink, sent: &FlushBatch<String, Sum<i64>>, place: usize) -> Verdict<String, Sum<i64>> {
+    let entry = &sent.entries()[place];
+    let letter = write_behind::DeadLetter::builder(
+        entry.key().clone(),
+        *entry.data(),
+        FailureCause::Panicked("gone".into()),
+    );
+    sink.handle_error(letter.batch(sent.id()).may_be_applied(true).build())
+}
+
+#[test]
+fn what_turns_out_to_be_applied_is_not_given_up() {
+    let store = LedgerStore::new(Fault::Takes);
+    let sink = ExactlyOnce::new(store.clone());
+    let sent = batch(1, 1);
+    sink.handle_flush_batch(&sent).unwrap();
+    assert!(matches!(give_up(&sink, &sent, 0), Verdict::Forget));
+}
+
+#[test]
+fn what_is_given_up_can_count_no_more() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let sink = ExactlyOnce::new(store.clone());
+    sink.handle_flush_batch(&batch(1, 1)).unwrap();
+    let sent = batch(2, 1);
+    assert!(matches!(give_up(&sink, &sent, 0), Verdict::Keep(_)));
+    let late = sink.handle_flush_batch(&sent.next_attempt()).unwrap_err();
+    assert!(late.is_never_applied(), "{late}");
+    assert_eq!(store.totals()["a"], 1);
+}
+
+#[test]
+fn entries_that_the_store_refuses_are_given_up_and_named_again_when_asked_again() {
+    let store = LedgerStore::new(Fault::NamesTheRefused);
+    let sink = ExactlyOnce::new(store.clone());
+    let sent = batch(1, 1);
+    store.refuse(Some(&"b".to_owned()));
+    let first = sink.handle_flush_batch(&sent).unwrap_err();
+    store.refuse(None);
+    let second = sink.handle_flush_batch(&sent.next_attempt()).unwrap_err();
+    for error in [first, second] {
+        assert_eq!(error.failed_entries(), [1]);
+        assert!(error.gives_up() && error.is_never_applied(), "{error}");
+    }
+    assert_eq!(store.totals().get("b"), None);
+    assert_eq!(store.totals()["a"], 1);
+}
