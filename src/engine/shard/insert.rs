@@ -1,6 +1,7 @@
 use std::hash::Hash;
 
 use super::super::tick::{self, Tick};
+use super::super::timers::TimerId;
 use super::{Busy, Generation, Host, Pending, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
@@ -154,7 +155,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
 
     /// The generation has absorbed so many inserts, which may be one of the steps.
     #[cold]
-    fn reach(&mut self, timer: u32, count: u32) -> Inserted {
+    fn reach(&mut self, timer: TimerId, count: u32) -> Inserted {
         let cold = &mut *self.cold;
         match cold.deadlines.step(timer, count) {
             Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
@@ -184,7 +185,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     }
 
     #[cold]
-    fn fall_due(&mut self, timer: u32, reason: FlushReason) -> Inserted {
+    fn fall_due(&mut self, timer: TimerId, reason: FlushReason) -> Inserted {
         if self.cold.timers.request(timer, reason) { Inserted::Due } else { Inserted::Absorbed }
     }
 

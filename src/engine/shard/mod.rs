@@ -32,7 +32,7 @@ use hashbrown::HashTable;
 use rand::rngs::SmallRng;
 
 use super::tick::Tick;
-use super::timers::{Expired, HASH_BITS, Timers};
+use super::timers::{Expired, HASH_BITS, TimerId, Timers};
 use super::watch::Watches;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
@@ -60,8 +60,11 @@ struct Pending<K, V> {
     key: K,
     data: V,
     count: u32,
-    timer: u32,
+    timer: TimerId,
 }
+
+/// With keys and totals of 8 bytes, as a counter has them.
+const _: () = assert!(size_of::<Pending<u64, i64>>() == 24);
 
 /// Marks that a generation of `key` is in the driver's hands.
 #[derive(Debug)]

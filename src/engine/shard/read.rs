@@ -1,5 +1,6 @@
 use std::hash::Hash;
 
+use super::super::timers::TimerId;
 use super::{Shard, spread};
 
 /// Where a key's data in flight is: at `index` of `batch`.
@@ -60,7 +61,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
     }
 
     /// The key that a live timer belongs to.
-    pub(super) fn key_at(&self, timer: u32) -> &K {
+    pub(super) fn key_at(&self, timer: TimerId) -> &K {
         let hash = spread(self.cold.timers.hash(timer));
         let pending = self.pending.find(hash, |pending| pending.timer == timer);
         &pending.unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation")).key

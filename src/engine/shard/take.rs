@@ -1,6 +1,7 @@
 use std::hash::Hash;
 
 use super::super::tick::Tick;
+use super::super::timers::TimerId;
 use super::{Flying, Shard, spread};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
@@ -18,7 +19,7 @@ pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at_count: u32)
 
 /// A generation that is due, and where in the table it is.
 struct Due {
-    timer: u32,
+    timer: TimerId,
     hash: u32,
     reason: FlushReason,
     bucket: usize,
@@ -76,12 +77,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     #[inline]
-    fn find(&self, (timer, hash, reason): (u32, u32, FlushReason)) -> Due {
+    fn find(&self, (timer, hash, reason): (TimerId, u32, FlushReason)) -> Due {
         Due { timer, hash, reason, bucket: self.bucket_of(timer, hash) }
     }
 
     #[inline]
-    fn bucket_of(&self, timer: u32, hash: u32) -> usize {
+    fn bucket_of(&self, timer: TimerId, hash: u32) -> usize {
         self.pending
             .find_bucket_index(spread(hash), |pending| pending.timer == timer)
             .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"))
@@ -188,7 +189,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         waiter: Option<&T>,
     ) -> (Request, Option<usize>) {
         let (timers, next) = self.cold.timers.scan(from, count);
-        let timers: Vec<u32> = timers.collect();
+        let timers: Vec<TimerId> = timers.collect();
         let mut all = Request::default();
         for timer in timers {
             if waiter.is_some() {

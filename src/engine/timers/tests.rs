@@ -14,7 +14,7 @@ fn due(timers: &mut Timers) -> Vec<u32> {
     hashes
 }
 
-fn first_due(timers: &Timers) -> Option<(u32, u32, FlushReason)> {
+fn first_due(timers: &Timers) -> Option<(TimerId, u32, FlushReason)> {
     timers.due().next()
 }
 
@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn fires_what_an_ordered_map_would(number: u32, start in 0..(1_u64 << 34), steps in steps()) {
         let mut timers = Timers::nth(number);
-        let mut model: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+        let mut model: BTreeMap<u32, (TimerId, u64)> = BTreeMap::new();
         let (mut now, mut label) = (start, 0);
         for step in steps {
             match step {
