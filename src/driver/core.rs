@@ -16,7 +16,7 @@ use crate::aggregate::Aggregate;
 use crate::engine::shard::{Host, Settlement};
 use crate::engine::tick;
 use crate::failure::FailureCause;
-use crate::key::Key;
+use crate::key::{KeptHash, Key};
 use crate::settings::Settings;
 use crate::undelivered::Leftovers;
 
@@ -172,7 +172,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Host<K, V> for Core<K, V, S> {
         self.callbacks.interval(key, data, now)
     }
 
-    fn hash(&self, key: &K) -> u32 {
+    fn hash(&self, key: &K) -> KeptHash {
         self.intake.kept_hash(key)
     }
 }

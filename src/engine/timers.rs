@@ -12,9 +12,10 @@ mod tests;
 
 use super::tick::Tick;
 use crate::batch::FlushReason;
+use crate::key::KeptHash;
 use node::Node;
 
-pub(crate) use node::{HASH_BITS, State};
+pub(crate) use node::State;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -84,7 +85,7 @@ impl Timers {
         }
     }
 
-    pub(crate) fn hash(&self, timer: TimerId) -> u32 {
+    pub(crate) fn hash(&self, timer: TimerId) -> KeptHash {
         self.nodes[timer.0 as usize].hash()
     }
 
@@ -120,8 +121,8 @@ impl Timers {
         })
     }
 
-    /// Adds a timer that fires at `tick`, no earlier. `hash` has [`HASH_BITS`] bits.
-    pub(crate) fn arm(&mut self, hash: u32, now: Tick, tick: Tick) -> TimerId {
+    /// Adds a timer that fires at `tick`, no earlier.
+    pub(crate) fn arm(&mut self, hash: KeptHash, now: Tick, tick: Tick) -> TimerId {
         if self.live == 0 {
             self.elapsed = self.elapsed.max(now);
         }
@@ -209,7 +210,7 @@ impl Timers {
 
     /// The timers that are due with their hashes and why, those due longest first. The ring ends with its
     /// sentinel, which is not queued.
-    pub(crate) fn due(&self) -> impl Iterator<Item = (TimerId, u32, FlushReason)> + '_ {
+    pub(crate) fn due(&self) -> impl Iterator<Item = (TimerId, KeptHash, FlushReason)> + '_ {
         let mut place = self.nodes.get(DUE as usize).map_or(DUE, |due| due.next);
         std::iter::from_fn(move || {
             let (timer, node) = (TimerId(place), self.nodes.get(place as usize)?);

@@ -29,7 +29,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
             for mut mark in flying.extract_if(|flying| still.contains(&flying.batch)) {
                 mark.rejoined = false;
                 stays += u64::from(mark.count);
-                cold.flying.insert_unique(super::spread(mark.hash), mark, |mark| super::spread(mark.hash));
+                cold.flying.insert_unique(mark.hash.spread(), mark, |mark| mark.hash.spread());
             }
         }
         let tally = &mut cold.tally;

@@ -32,8 +32,9 @@ use hashbrown::HashTable;
 use rand::rngs::SmallRng;
 
 use super::tick::Tick;
-use super::timers::{Expired, HASH_BITS, TimerId, Timers};
+use super::timers::{Expired, TimerId, Timers};
 use super::watch::Watches;
+use crate::key::KeptHash;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
 use deadlines::Deadlines;
@@ -51,8 +52,8 @@ pub(crate) trait Host<K, V> {
     fn now(&self) -> Duration;
     /// How long a generation that starts may stay, if not as long as any.
     fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration>;
-    /// What is [`kept`] of the key's hash; asked only when the table grows.
-    fn hash(&self, key: &K) -> u32;
+    /// Asked only when the table grows.
+    fn hash(&self, key: &K) -> KeptHash;
 }
 
 #[derive(Debug)]
@@ -70,7 +71,7 @@ const _: () = assert!(size_of::<Pending<u64, i64>>() == 24);
 #[derive(Debug)]
 struct Flying<K> {
     key: K,
-    hash: u32,
+    hash: KeptHash,
     batch: u64,
     index: u32,
     count: u32,
@@ -172,20 +173,6 @@ struct Tally {
     gave_up: u64,
     removed: u64,
     returned: u64,
-}
-
-/// What is kept of a key's hash: not the lowest bits of its low half, which in a bad hash are no better than
-/// others and in a middling one, such as a product, worse.
-#[inline]
-pub(crate) fn kept(hash: u64) -> u32 {
-    hash as u32 >> (u32::BITS - HASH_BITS)
-}
-
-/// The hash that the table sees, from what is kept of a key's: it chooses a place by the lowest bits and
-/// tells keys apart by the highest.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << (u64::BITS - HASH_BITS) | u64::from(hash)
 }
 
 impl<K, V, T> Shard<K, V, T> {

@@ -12,6 +12,7 @@ use super::{Host, Inserted, Lack, Need, Numbering, Owned, Settled, Settlement, S
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
 use crate::engine::tick::Tick;
+use crate::key::KeptHash;
 use crate::stats::Stats;
 
 /// The interval of all shards here, in ticks.
@@ -35,9 +36,13 @@ impl<V> Host<u32, V> for At {
         None
     }
 
-    fn hash(&self, key: &u32) -> u32 {
-        *key
+    fn hash(&self, key: &u32) -> KeptHash {
+        hash(*key)
     }
+}
+
+fn hash(key: u32) -> KeptHash {
+    KeptHash::from_bits(key)
 }
 
 impl<V: Aggregate> Table<V> {
@@ -61,10 +66,10 @@ impl<V: Aggregate> Table<V> {
     }
 
     fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Lack> {
-        match self.shard.absorb(key, &Owned(key), item) {
+        match self.shard.absorb(hash(key), &Owned(key), item) {
             Ok((inserted, _)) => Ok(inserted),
             Err(refused) => {
-                let overcome = self.shard.overcome(key, Owned(key), refused, &At(self.now));
+                let overcome = self.shard.overcome(hash(key), Owned(key), refused, &At(self.now));
                 overcome.map_err(|refused| refused.why)
             }
         }
@@ -107,12 +112,12 @@ impl<V: Aggregate> Table<V> {
 
     /// A request for a key; how many generations the waiter has to wait for.
     fn request(&mut self, key: u32, waiter: Option<&char>) -> (bool, u32) {
-        let request = self.shard.request(key, |other| *other == key, FlushReason::Requested, waiter);
+        let request = self.shard.request(hash(key), |other| *other == key, FlushReason::Requested, waiter);
         (request.due, request.outstanding)
     }
 
     fn remove(&mut self, key: u32) -> Option<(Vec<V>, Settlement<u32, char>)> {
-        self.shard.remove(key, |other| *other == key)
+        self.shard.remove(hash(key), |other| *other == key)
     }
 
     fn stats(&self) -> Stats {

@@ -12,7 +12,7 @@ fn room_is_asked_for_before_anything_is_touched() {
     assert_eq!(table.insert(1, 12), Err(Lack::Room(Need { keys: 0, weight: 1 })));
     let stats = table.stats();
     assert_eq!((stats.accepted, stats.keys, stats.weight), (2, 1, 2));
-    assert_eq!(table.shard.pending_data(1, |_| true), [[10, 11]]);
+    assert_eq!(table.shard.pending_data(hash(1), |_| true), [[10, 11]]);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_overflowing_total_needs_weight() {
     table.insert(1, 100).expect("there is room");
     table.insert(1, 1).expect("a total does not grow");
     assert_eq!(table.insert(1, 100), Err(Lack::Room(Need { keys: 0, weight: 1 })));
-    assert_eq!(table.shard.pending_data(1, |_| true), [Sum(101)]);
+    assert_eq!(table.shard.pending_data(hash(1), |_| true), [Sum(101)]);
 }
 
 #[test]
