@@ -3,6 +3,7 @@ use std::mem;
 
 use hashbrown::HashTable;
 
+use super::super::sequence::Sequence;
 use super::super::timers::Timers;
 use super::{Closed, Flying, Generation, Pending, Shard};
 
@@ -19,7 +20,7 @@ pub(crate) struct Abandoned<K, V> {
 impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
     /// Empties the partition for shutdown, except for what is in the batches that are `still` in flight.
     /// Also says how many inserts that is.
-    pub(crate) fn abandon(&mut self, still: &[u64]) -> (Abandoned<K, V>, u64) {
+    pub(crate) fn abandon(&mut self, still: &[Sequence]) -> (Abandoned<K, V>, u64) {
         let pending_inserts = self.pending_inserts();
         self.leave(pending_inserts);
         let cold = &mut *self.cold;

@@ -31,6 +31,7 @@ use crossbeam_utils::CachePadded;
 use hashbrown::HashTable;
 use rand::rngs::SmallRng;
 
+use super::sequence::Sequence;
 use super::tick::Tick;
 use super::timers::{Expired, TimerId, Timers};
 use super::watch::Watches;
@@ -72,7 +73,7 @@ const _: () = assert!(size_of::<Pending<u64, i64>>() == 24);
 struct Flying<K> {
     key: K,
     hash: KeptHash,
-    batch: u64,
+    batch: Sequence,
     index: u32,
     count: u32,
     /// Whether `pending` holds a newer generation of this key.

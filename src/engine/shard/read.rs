@@ -1,5 +1,6 @@
 use std::hash::Hash;
 
+use super::super::sequence::Sequence;
 use super::super::timers::TimerId;
 use super::Shard;
 use crate::key::KeptHash;
@@ -7,7 +8,7 @@ use crate::key::KeptHash;
 /// Where a key's data in flight is: at `index` of `batch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InFlight {
-    pub(crate) batch: u64,
+    pub(crate) batch: Sequence,
     pub(crate) index: u32,
     pub(crate) count: u64,
 }

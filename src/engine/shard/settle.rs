@@ -1,6 +1,7 @@
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::super::sequence::Sequence;
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
 use super::super::watch::Reached;
@@ -162,7 +163,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     pub(crate) fn take_off_again(
         &mut self,
         entry: &Entry<K, V>,
-        batch: u64,
+        batch: Sequence,
         settlement: &mut Settlement<K, T>,
     ) {
         let cold = &mut *self.cold;
@@ -186,7 +187,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     /// Gives the entry at `index` of `batch` a new place, because its batch is split.
-    pub(crate) fn rebook(&mut self, hash: KeptHash, from: (u64, u32), to: (u64, u32)) {
+    pub(crate) fn rebook(&mut self, hash: KeptHash, from: (Sequence, u32), to: (Sequence, u32)) {
         let flying = self.cold.flying.find_mut(hash.spread(), |flying| (flying.batch, flying.index) == from);
         if let Some(flying) = flying {
             (flying.batch, flying.index) = to;
@@ -284,7 +285,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 pub(crate) struct Ticket {
     pub(crate) partition: u32,
     pub(crate) hash: KeptHash,
-    pub(crate) batch: u64,
+    pub(crate) batch: Sequence,
     pub(crate) index: u32,
     pub(crate) count: u64,
     pub(crate) weight: u64,
@@ -292,7 +293,7 @@ pub(crate) struct Ticket {
 
 impl<K, V> Entry<K, V> {
     /// The entry's place, for when it has been given away.
-    pub(crate) fn ticket(&self, batch: u64) -> Ticket {
+    pub(crate) fn ticket(&self, batch: Sequence) -> Ticket {
         let Entry { partition, hash, count, weight, index, .. } = *self;
         Ticket { partition, hash, batch, index, count, weight }
     }

@@ -1,5 +1,6 @@
 use std::hash::Hash;
 
+use super::super::sequence::Sequence;
 use super::super::tick::Tick;
 use super::super::timers::TimerId;
 use super::{Flying, Shard};
@@ -30,17 +31,17 @@ struct Due {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Numbering {
     /// All of this one.
-    Together(u64),
+    Together(Sequence),
     /// Each of one of its own; this is the first.
-    Apart(u64),
+    Apart(Sequence),
 }
 
 impl Numbering {
     /// The batch of the next entry, and its place there.
-    fn place(self, taken: usize) -> (u64, u32) {
+    fn place(self, taken: usize) -> (Sequence, u32) {
         match self {
             Numbering::Together(batch) => (batch, taken as u32),
-            Numbering::Apart(first) => (first + taken as u64, 0),
+            Numbering::Apart(first) => (first.after(taken), 0),
         }
     }
 }

@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use super::{Host, Inserted, Lack, Need, Numbering, Owned, Settled, Settlement, Shard, Step, Ticket, Timing};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
+use crate::engine::sequence::Sequence;
 use crate::engine::tick::Tick;
 use crate::key::KeptHash;
 use crate::stats::Stats;
@@ -22,7 +23,7 @@ const INTERVAL: Tick = 100;
 struct Table<V> {
     shard: Shard<u32, V, char>,
     now: Tick,
-    batches: u64,
+    batches: usize,
 }
 
 struct At(Tick);
@@ -43,6 +44,11 @@ impl<V> Host<u32, V> for At {
 
 fn hash(key: u32) -> KeptHash {
     KeptHash::from_bits(key)
+}
+
+/// Counts from 1.
+fn batch(number: usize) -> Sequence {
+    Sequence::FIRST.after(number - 1)
 }
 
 impl<V: Aggregate> Table<V> {
@@ -84,14 +90,14 @@ impl<V: Aggregate> Table<V> {
     fn take(&mut self) -> Vec<Entry<u32, V>> {
         self.batches += 1;
         let mut entries = Vec::new();
-        while self.shard.take(self.now, 10, Numbering::Together(self.batches), &mut entries) {}
+        while self.shard.take(self.now, 10, Numbering::Together(batch(self.batches)), &mut entries) {}
         entries
     }
 
     /// Settles an entry of the batch taken last.
     fn settle(&mut self, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        self.shard.settle(&[entry.ticket(self.batches)], how, &mut settlement);
+        self.shard.settle(&[entry.ticket(batch(self.batches))], how, &mut settlement);
         assert_eq!(settlement.keys, [*entry.key()], "it was in flight");
         settlement
     }
@@ -105,7 +111,7 @@ impl<V: Aggregate> Table<V> {
 
     fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        let (ticket, now) = (entry.ticket(self.batches), Duration::from_millis(self.now));
+        let (ticket, now) = (entry.ticket(batch(self.batches)), Duration::from_millis(self.now));
         self.shard.requeue(&ticket, entry.data, now, &At(self.now), &mut settlement);
         settlement
     }
