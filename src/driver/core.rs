@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::flush::Dispatch;
 use super::flush::doorbell::Doorbell;
+use super::fork::ForkGuard;
 use super::intake::Intake;
 use super::sync::{AtomicBool, AtomicU64, Mutex};
 use super::user::callbacks::Callbacks;
@@ -22,11 +23,6 @@ use crate::undelivered::Leftovers;
 
 /// How long to wait before trying again what could not be done.
 const SECOND_TRY: Duration = Duration::from_millis(100);
-
-#[cfg(not(miri))]
-pub(crate) type ForkGuard = forkguard::Guard;
-#[cfg(miri)]
-pub(crate) type ForkGuard = forkguard::noop::Guard;
 
 /// A running buffer without its threads.
 ///
@@ -91,9 +87,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         instance: u64,
         driver: Driver,
     ) -> Self {
+        let doorbell = match driver {
+            Driver::Threads => Doorbell::for_threads(),
+            #[cfg(feature = "test-util")]
+            Driver::Inline => Doorbell::for_nobody(),
+            #[cfg(feature = "tokio")]
+            Driver::Runtime => Doorbell::for_a_task(),
+        };
         Core {
             intake: Intake::new(&settings, hasher, instance),
-            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), Doorbell::new(driver)),
+            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), doorbell),
             life: Life::new(),
             waiters: Mutex::new(Vec::new()),
             left: Mutex::new(Leftovers::default()),
