@@ -100,14 +100,12 @@ impl RetryPolicy {
     ///
     /// // DataBuffer 0.1: three retries, a second apart.
     /// let three_retries = RetryPolicy::fixed(4, Duration::from_secs(1));
-    /// assert_eq!(
-    ///     three_retries,
-    ///     RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).cap(Duration::from_secs(1)).jitter(0.0)
-    /// );
+    /// assert_eq!(three_retries, RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).jitter(0.0));
     /// ```
     #[must_use]
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
-        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, cap: delay, jitter: 0.0 }
+        let cap = RetryPolicy::default().cap.max(delay);
+        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, cap, jitter: 0.0 }
     }
 
     /// **Ends the attempts** after so many, the first included: then `handle_error` decides. Default:
