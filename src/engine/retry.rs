@@ -224,6 +224,8 @@ impl RetryPolicy {
             Effect::Unknown => false,
         };
         match (splits, again) {
+            // The storage is there and has looked at it: what is to be found is the key to blame.
+            (true, _) if several && failure.effect == Effect::NeverApplied => Next::Split(Duration::ZERO),
             (true, _) => Next::Split(wait),
             (false, true) => Next::Again(wait),
             (false, false) => Next::GiveUp,
@@ -297,7 +299,7 @@ mod tests {
         for (effect, first, frozen_too, one_key) in [
             (Effect::Unknown, again, again, again),
             (Effect::NotApplied, split, again, again),
-            (Effect::NeverApplied, split, split, split),
+            (Effect::NeverApplied, Next::Split(Duration::ZERO), Next::Split(Duration::ZERO), split),
         ] {
             let next = |attempt| policy.next(&failed(effect), attempt, 0.0);
             assert_eq!([next(FIRST), next(frozen), next(alone)], [first, frozen_too, one_key], "{effect:?}");
