@@ -11,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use write_behind::exactly_once::StoreErrorKind;
 use write_behind::{InsertErrorKind, SummingBuffer};
 
 use crate::args::Mode;
 use crate::backend::Backend;
-use crate::exact_read::{self, Counter, ReadError};
+use crate::counters::{self, Counter};
 use crate::increment::{BadIncrement, Increment};
-use crate::store::StoreError;
 
 const MAX_BODY: usize = 16 * 1024;
 
@@ -60,16 +60,6 @@ impl Problem {
     /// 503, and when it is worth coming back.
     fn unavailable(error: impl Into<String>, retry_after: Duration) -> Self {
         Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, error) }
-    }
-}
-
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        let error = match error {
-            ReadError::Store(error) => error.to_string(),
-            ReadError::Restless => "the counter moves too fast".to_owned(),
-        };
-        Problem::unavailable(error, Duration::from_secs(1))
     }
 }
 
@@ -116,11 +106,11 @@ impl Service {
     }
 
     async fn write(&self, increment: &Increment) -> Result<(), Problem> {
-        let result = self.backend.store.read_then_write(&increment.key, increment.value).await;
+        let result = self.backend.counters.add(&increment.key, increment.value).await;
         self.backend.note(&result);
-        result.map_err(|error| match error {
-            StoreError::Data(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
-            error => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+        result.map_err(|error| match error.kind() {
+            StoreErrorKind::Rejected => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            _ => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
         })
     }
 }
@@ -133,9 +123,11 @@ async fn counter(
     if key.contains('\0') {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
     }
-    let counter = match &service.backend.totals {
+    let counter = match service.backend.totals.get() {
         Some(totals) => totals.read(&service.buffer, &key),
-        None => exact_read::read(&service.buffer, &service.backend, &key).await?,
+        None => counters::read(&service.buffer, &*service.backend.counters, &key)
+            .await
+            .map_err(|error| Problem::unavailable(error.to_string(), Duration::from_secs(1)))?,
     };
     let never_seen = || Problem::new(StatusCode::NOT_FOUND, format!("{key:?} has never been counted"));
     counter.map(Json).ok_or_else(never_seen)

@@ -4,65 +4,64 @@
 //! `curl -d '{"key": "page-7", "value": 3}' http://127.0.0.1:3333/increment` and
 //! `curl http://127.0.0.1:3333/counters/page-7`.
 
+#[cfg(not(feature = "full"))]
+mod absent;
 mod args;
 mod backend;
-mod dead_letters;
+mod counters;
 mod drain;
-mod exact_read;
-mod folding;
 mod http;
 mod increment;
-mod logging;
+#[cfg(feature = "postgres")]
+mod log_table;
 #[cfg(feature = "nats")]
-mod nats;
-#[cfg(not(feature = "nats"))]
-#[path = "nats/absent.rs"]
 mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(not(feature = "postgres"))]
-#[path = "postgres/absent.rs"]
-mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(not(feature = "redis"))]
-#[path = "redis/absent.rs"]
-mod redis;
-mod replay;
-mod sink;
 mod sqlite;
-mod store;
-mod target;
 mod totals;
 
 use std::error::Error;
-use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
-use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use write_behind::dead_letters::{Burying, DeadLetters};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce};
+use write_behind::{Buffer, Builder, RetryPolicy, Sum};
 
-use crate::args::Args;
-use crate::backend::{Backend, Cancellations};
-use crate::dead_letters::DeadLetters;
+#[cfg(not(feature = "nats"))]
+use crate::absent::nats;
+#[cfg(not(feature = "redis"))]
+use crate::absent::redis;
+#[cfg(not(feature = "postgres"))]
+use crate::absent::{log_table, postgres};
+use crate::args::{Args, Target};
+use crate::backend::{Backend, Cancellations, Noted};
+use crate::counters::Counters;
 use crate::http::Service;
-use crate::sink::Sink;
-use crate::store::StoreError;
-use crate::target::Target;
+use crate::totals::Totals;
+
+/// Whether everything is stored.
+type Ended = Result<bool, Box<dyn Error>>;
 
 /// How many threads may wait for SQLite and for files at once.
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     let args = Args::read();
-    logging::start(&args.log);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    tracing_subscriber::registry().with(lines).with(args.log.clone()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -83,59 +82,74 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs until a signal comes. Says whether everything is stored.
-async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+/// Runs until a signal comes.
+async fn run(args: &Args) -> Ended {
     let target = Target::choose(args)?;
-    let dead_letter = args.dead_letter();
     // Before anything is changed.
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let backend = Arc::new(open(args, target, &dead_letter).await?);
-    let buffer = start_buffer(args, &backend)?;
-    let service = Service {
-        mode: args.mode,
-        interval: args.interval,
-        buffer: buffer.clone(),
-        backend: Arc::clone(&backend),
-    };
-    let folded = Arc::clone(&backend);
-    tokio::spawn(async move { folding::run(&folded).await });
-    let deadline = serve(listener, service, args.shutdown_within).await?;
-    Ok(drain::drain(&buffer, &backend, deadline).await)
-}
-
-/// Opens database and dead-letter file, and replays the latter. Blocks: nobody is served yet.
-async fn open(args: &Args, target: Target, dead_letter: &Path) -> Result<Backend, Box<dyn Error>> {
-    let cannot = |error: StoreError| format!("the database cannot be used: {error}");
-    if target.is_in(&args.data) || dead_letter.starts_with(&args.data) {
+    if target.is_in(&args.data) || args.dead_letter().starts_with(&args.data) {
         let problem = |error| format!("the folder {} cannot be used: {error}", args.data.display());
         fs::create_dir_all(&args.data).map_err(problem)?;
     }
-    let store = target.open().await.map_err(cannot)?;
-    let writer = Backend::new_writer();
-    let path = dead_letter.display();
-    let cannot_use = |error| format!("the dead-letter file {path} cannot be used: {error}");
-    let letters = DeadLetters::open(dead_letter, writer).map_err(cannot_use)?;
-    let report = replay::replay(&letters, store.as_ref()).await.map_err(cannot_use)?.map_err(cannot)?;
-    if report.added + report.were_there > 0 {
-        let replay::Report { added, were_there, .. } = report;
-        info!("{path}: {added} dead letters applied, {were_there} had been already");
+    match target {
+        Target::Sqlite(path) => sqlite::run(&path, args, listener).await,
+        Target::Postgres(address) => postgres::run(*address, args, listener).await,
+        Target::LogTable(address) => log_table::run(*address, args, listener).await,
+        Target::Redis(address) => redis::run(address, args, listener).await,
+        Target::Nats(server, address) => nats::run(*server, *address, args, listener).await,
     }
-    if let Some(problem) = report.first_problem {
-        warn!("{path}: {} dead letters stay, the first because {problem}", report.kept);
-    }
-    // After the replay: what it asks the ledger about must not be forgotten before.
-    store.register(writer).await.map_err(cannot)?;
-    let mut backend = Backend::new(store, letters, writer);
-    if args.hydrate {
-        backend.hydrate().await.map_err(cannot)?;
-    }
-    Ok(backend)
 }
 
-fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<String, i64>, BuildError> {
-    // Without end, as is the default: an outage must lose nothing. Keys that can never succeed are told
-    // apart by the sink and go to the dead letters.
+fn cannot(error: impl std::fmt::Display) -> String {
+    format!("the database cannot be used: {error}")
+}
+
+/// Counts over HTTP until a signal comes, in front of `store`, which `counters` reads.
+async fn serve<S>(store: S, counters: Arc<dyn Counters>, args: &Args, listener: TcpListener) -> Ended
+where
+    S: AsyncStore<String, Sum<i64>> + 'static,
+{
+    let path = args.dead_letter();
+    let cannot_use = |error| format!("the dead-letter file {} cannot be used: {error}", path.display());
+    let letters = DeadLetters::open(&path).map_err(cannot_use)?;
+    let backend = Arc::new(Backend::new(counters, letters));
+    let store = Noted { store, backend: Arc::clone(&backend), twice: args.send_twice };
+    let sink = Arc::new(Burying::new(ExactlyOnce::new(store), Arc::clone(&backend.letters)));
+
+    let store = sink.sink().store();
+    let replayed =
+        backend.letters.replay_resolving_async(Arc::clone(&sink), async |batch| store.void(batch).await);
+    let replayed = replayed.await.map_err(cannot_use)?;
+    let (path, problem) = (path.display(), replayed.first_problem.unwrap_or_default());
+    if replayed.applied + replayed.had_been > 0 {
+        info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
+    }
+    if replayed.stopped {
+        return Err(cannot(problem).into());
+    }
+    if replayed.left > 0 {
+        warn!("{path}: {} dead letters stay, the first because {problem}", replayed.left);
+    }
+    if args.hydrate {
+        let totals = backend.counters.load().await.map_err(cannot)?;
+        backend.totals.get_or_init(|| Totals::new(totals));
+    }
+    let cancellations = Cancellations(Arc::clone(&backend));
+    let buffer = builder(args).observer(cancellations).start_async(Arc::clone(&sink))?;
+    sink.sink().register_async::<String, Sum<i64>>(buffer.instance()).await.map_err(cannot)?;
+
+    let folding = Arc::clone(&backend);
+    tokio::spawn(async move { folding.fold().await });
+    let (mode, interval) = (args.mode, args.interval);
+    let service = Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend) };
+    let deadline = listen(listener, service, args.shutdown_within).await?;
+    Ok(drain::drain(&buffer, &backend, deadline).await)
+}
+
+fn builder(args: &Args) -> Builder<String, Sum<i64>> {
+    // Without end, as is the default: an outage must lose nothing. Keys that can never succeed are told apart by the
+    // store and go to the dead letters.
     let retry = RetryPolicy::new().delay(Duration::from_millis(100)).cap(Duration::from_secs(5)).jitter(0.5);
     let mut builder = Buffer::builder()
         .name("counters")
@@ -146,19 +160,18 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
         // One sum pending and one in flight, and some where a sum would not fit any more.
         .max_weight(args.max_keys.saturating_mul(4))
         .flush_timeout(args.flush_timeout)
-        .retry(retry)
-        .observer(Cancellations(Arc::clone(backend)));
+        .retry(retry);
     if let Some(inserts) = args.flush_at_count {
         builder = builder.flush_at_count(inserts);
     }
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at_count(updates);
     }
-    builder.start_async(Sink::new(Arc::clone(backend), args.send_twice))
+    builder
 }
 
 /// Serves until a signal comes, and says by when all must be over.
-async fn serve(listener: TcpListener, service: Service, within: Duration) -> std::io::Result<Instant> {
+async fn listen(listener: TcpListener, service: Service, within: Duration) -> io::Result<Instant> {
     let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;

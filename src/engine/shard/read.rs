@@ -37,6 +37,12 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
         Some(InFlight { batch: flying.batch, index: flying.index, count: u64::from(flying.count) })
     }
 
+    /// How many inserts have left the partition for good.
+    pub(crate) fn settled(&self) -> u64 {
+        let tally = &self.cold.tally;
+        tally.flushed + tally.gave_up + tally.returned
+    }
+
     pub(crate) fn contains(&self, hash: u32, matches: impl Fn(&K) -> bool) -> bool {
         self.pending.find(spread(hash), |pending| matches(&pending.key)).is_some()
             || self.cold.flying.find(spread(hash), |flying| matches(&flying.key)).is_some()

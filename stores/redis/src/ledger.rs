@@ -46,7 +46,17 @@ impl Ledger {
         self
     }
 
-    pub(crate) fn record(&self, instance: u64) -> String {
+    /// The key of an instance's record, for a read that asks at one instant for a total and whether the batch in flight
+    /// is in it: a hash in which the field of a sequence, if it is there, is a text that
+    /// [`Fate`](write_behind::exactly_once::Fate) reads.
+    ///
+    /// ```
+    /// use write_behind_redis::Ledger;
+    ///
+    /// assert_eq!(Ledger::new().record(0xa1), "write_behind:00000000000000a1");
+    /// ```
+    #[must_use]
+    pub fn record(&self, instance: u64) -> String {
         format!("{}:{instance:016x}", self.name)
     }
 

@@ -72,12 +72,27 @@ impl Ledger {
         self
     }
 
+    /// The table of fates, quoted, for a read that asks in one statement for a row and whether the batch in flight
+    /// is in it: columns `instance`, `sequence` (both integers, the instance `as i64`) and `fate`, a text that
+    /// [`Fate`] reads.
+    ///
+    /// ```
+    /// use write_behind_sqlite::Ledger;
+    ///
+    /// assert_eq!(Ledger::new().fates(), "\"main\".\"write_behind_fates\"");
+    /// ```
+    #[must_use]
+    pub fn fates(&self) -> String {
+        self.table("_fates")
+    }
+
+    fn table(&self, ending: &str) -> String {
+        let schema = self.schema.clone().or_else(|| Some("main".to_owned()));
+        TableName { schema, table: format!("{}{ending}", self.name) }.quoted()
+    }
+
     pub(crate) fn statements(&self) -> Statements {
-        let table = |ending: &str| {
-            let schema = self.schema.clone().or_else(|| Some("main".to_owned()));
-            TableName { schema, table: format!("{}{ending}", self.name) }.quoted()
-        };
-        Statements::new(&table("_writers"), &table("_fates"), self.forget_after)
+        Statements::new(&self.table("_writers"), &self.fates(), self.forget_after)
     }
 }
 

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tempfile::TempDir;
 use test_servers::{LIMIT, signal};
 
+use crate::command_line::run;
 use crate::http::Client;
 
 /// A directory for what a service writes; outlives the processes that run in it.
@@ -43,6 +44,18 @@ impl Home {
     pub(crate) fn dead_letters(&self) -> Vec<String> {
         let content = fs::read_to_string(self.path("dead-letters.jsonl")).unwrap_or_default();
         content.lines().map(str::to_owned).collect()
+    }
+
+    /// Has a service replay the dead letters, and come to its end before it can take them out of the file: as if killed
+    /// at that point.
+    pub(crate) fn fail_to_replace_the_dead_letters(&self, options: &[&str]) {
+        let in_the_way = self.path("dead-letters.jsonl.new");
+        fs::create_dir(&in_the_way).unwrap();
+        let before = self.dead_letters();
+        let (code, text) = run(self, options);
+        assert!(code == Some(2) && text.contains("dead-letter file"), "{text}");
+        assert_eq!(self.dead_letters(), before);
+        fs::remove_dir(in_the_way).unwrap();
     }
 
     /// Starts a service on a free port and waits until it listens.
