@@ -17,7 +17,7 @@ use write_behind::{InsertErrorKind, SummingBuffer};
 use crate::args::Mode;
 use crate::backend::Backend;
 use crate::counters::{self, Counter};
-use crate::increment::{BadIncrement, Increment};
+use crate::increment::Increment;
 
 const MAX_BODY: usize = 16 * 1024;
 
@@ -84,10 +84,7 @@ async fn increment(
         }
         status => Problem::new(status, rejection.body_text()),
     })?;
-    let increment = Increment::parse(&body).map_err(|bad| match bad {
-        BadIncrement::Malformed(error) => Problem::new(StatusCode::BAD_REQUEST, error),
-        BadIncrement::Senseless(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
-    })?;
+    let increment = Increment::parse(&body).map_err(|(status, error)| Problem::new(status, error))?;
     match service.mode {
         Mode::Buffered => service.add(&increment)?,
         Mode::Sync => service.write(&increment).await?,

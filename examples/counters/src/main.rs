@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -172,7 +172,7 @@ fn builder(args: &Args) -> Builder<String, Sum<i64>> {
 
 /// Serves until a signal comes, and says by when all must be over.
 async fn listen(listener: TcpListener, service: Service, within: Duration) -> io::Result<Instant> {
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -182,20 +182,14 @@ async fn listen(listener: TcpListener, service: Service, within: Duration) -> io
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended??,
-        () = any(&mut signals) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
     let deadline = Instant::now() + within;
     info!("stopping");
     stop.notify_waiters();
-    // Requests under way are answered; a client that dawdles does not get the time that the data
-    // needs. It is answered 503 from then on.
+    // Requests under way are answered; a client that dawdles does not get the time that the data needs. It is answered
+    // 503 from then on.
     let _ = tokio::time::timeout(within / 4, server).await;
     Ok(deadline)
-}
-
-async fn any((interrupt, terminate): &mut (Signal, Signal)) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
