@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::failure::{FailedEntry, FlushError};
+use crate::key::KeptHash;
 
 /// Identifies the content of a batch: the same on every attempt of the same content, never used
 /// again for anything else.
@@ -88,7 +89,7 @@ pub struct Entry<K, V> {
     pub(crate) count: u64,
     pub(crate) weight: u64,
     pub(crate) reason: FlushReason,
-    pub(crate) hash: u32,
+    pub(crate) hash: KeptHash,
     pub(crate) partition: u32,
     /// Its place in the batch.
     pub(crate) index: u32,
@@ -102,7 +103,7 @@ impl<K, V> Entry<K, V> {
     /// An entry that comes from no table.
     #[cfg(any(feature = "dead-letters", feature = "test-util"))]
     pub(crate) fn of(key: K, data: V, count: u64, reason: FlushReason, index: u32) -> Self {
-        let (weight, hash, partition, counts_as_key, late) = (1, 0, 0, true, 0);
+        let (weight, hash, partition, counts_as_key, late) = (1, KeptHash::of(0), 0, true, 0);
         Entry { key, data, count, weight, reason, hash, partition, index, counts_as_key, late }
     }
 

@@ -1,5 +1,7 @@
 //! What keys are, and what finds them.
 
+mod kept_hash;
+
 use std::borrow::{Cow, ToOwned};
 use std::ffi::{OsStr, OsString};
 use std::hash::{Hash, Hasher};
@@ -8,6 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use equivalent::Equivalent;
+
+pub(crate) use kept_hash::KeptHash;
 
 /// What keys must be able to do. Their methods run under the locks of partitions. A panic of `Hash` or
 /// `Eq` inside an insert or a read goes to its caller; a key whose `Clone` panics while it is being

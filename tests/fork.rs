@@ -9,7 +9,7 @@ use std::time::Duration;
 use fork::{Fork, fork, waitpid};
 use write_behind::{Buffer, FlushWaitError, InsertErrorKind, ShutdownError, Sum, SummingBuffer};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(300);
 
 /// Every check that the child makes, and whether it held.
 fn checks(buffer: SummingBuffer<String, i64>) -> Vec<(&'static str, bool)> {

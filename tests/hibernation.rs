@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use write_behind::{Buffer, DataBuffer, FlushContext, FlushError, Observer, Sum, SummingBuffer};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(600);
 const KEYS: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Builder;
 use crate::aggregate::Aggregate;
 use crate::buffer::{Buffer, WeakBuffer};
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "test-util"))]
 use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use super::props::Props;
 use super::report::Report;
 use super::scenario::Scenario;
 use super::subject::Given;
@@ -48,16 +49,10 @@ use crate::key::Key;
 ///     .assert_exactly_once();
 /// ```
 pub struct Conformance<'a, K, V> {
-    pub(super) key: Box<dyn Fn(u32) -> K + 'a>,
-    pub(super) data: Box<dyn Fn(i64) -> V + 'a>,
-    pub(super) poison: Option<Box<dyn Fn(u32) -> K + 'a>>,
-    pub(super) refuse: Option<Refuse<'a, K>>,
-    pub(super) excluded: Vec<Scenario>,
+    props: Props<'a, K, V>,
     seed: u64,
     scenarios: Vec<Scenario>,
 }
-
-type Refuse<'a, K> = Box<dyn FnMut(Option<&K>) + 'a>;
 
 impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     /// `key` makes a key of a number, a different one for each; `data` makes the aggregate of so many inserts of
@@ -72,15 +67,14 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     /// ```
     #[must_use]
     pub fn new(key: impl Fn(u32) -> K + 'a, data: impl Fn(i64) -> V + 'a) -> Self {
-        Conformance {
+        let props = Props {
             key: Box::new(key),
             data: Box::new(data),
             poison: None,
             refuse: None,
             excluded: Vec::new(),
-            seed: RandomState::new().hash_one("seed"),
-            scenarios: Scenario::ALL.to_vec(),
-        }
+        };
+        Conformance { props, seed: RandomState::new().hash_one("seed"), scenarios: Scenario::ALL.to_vec() }
     }
 
     /// Makes amounts, orders, instances and the storm repeatable. Default: random, and told by the report.
@@ -115,7 +109,7 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     /// ```
     #[must_use]
     pub fn poison(mut self, poison: impl Fn(u32) -> K + 'a) -> Self {
-        self.poison = Some(Box::new(poison));
+        self.props.poison = Some(Box::new(poison));
         self
     }
 
@@ -134,7 +128,7 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     /// ```
     #[must_use]
     pub fn refuse(mut self, refuse: impl FnMut(Option<&K>) + 'a) -> Self {
-        self.refuse = Some(Box::new(refuse));
+        self.props.refuse = Some(Box::new(refuse));
         self
     }
 
@@ -165,7 +159,7 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     #[must_use]
     pub fn without(mut self, scenario: Scenario) -> Self {
         self.scenarios.retain(|other| *other != scenario);
-        self.excluded.push(scenario);
+        self.props.excluded.push(scenario);
         self
     }
 
@@ -184,10 +178,10 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
         S: IntoSink<K, V, Kind>,
         T: IntoIterator<Item = (K, i64)>,
     {
-        let (seed, scenarios) = (self.seed, self.scenarios.clone());
+        let Conformance { props, seed, scenarios } = self;
         let read = async || read().into_iter().collect();
         let subject = Given { make: move || make().erase(), read, can_cancel: false };
-        complete(World::new(self, subject, seed).run(&scenarios))
+        complete(World::new(props, subject, seed).run(&scenarios))
     }
 
     /// Drives an async sink, an [`AsyncDataBuffer`](crate::AsyncDataBuffer) or an
@@ -237,10 +231,10 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
         S: IntoAsyncSink<K, V, Kind>,
         T: IntoIterator<Item = (K, i64)>,
     {
-        let (seed, scenarios) = (self.seed, self.scenarios.clone());
+        let Conformance { props, seed, scenarios } = self;
         let read = async || read().await.into_iter().collect();
         let subject = Given { make: move || make().erase(), read, can_cancel: true };
-        World::new(self, subject, seed).run(&scenarios).await
+        World::new(props, subject, seed).run(&scenarios).await
     }
 }
 

@@ -62,6 +62,7 @@ mod findings;
 mod giving_up;
 mod kit;
 mod process;
+mod props;
 mod report;
 mod scenario;
 mod scenarios;

@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use super::books::{Books, Luck};
 use super::cancelling::cancelled_after;
 use super::findings::findings;
-use super::kit::Conformance;
 use super::process::{Flight, Lot, Process, Sent};
+use super::props::Props;
 use super::report::{Delivery, Report, ScenarioReport};
 use super::scenario::Scenario;
 use super::subject::Subject;
@@ -30,7 +30,7 @@ const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) type Answer = Result<(), Scope>;
 
 pub(super) struct World<'a, K, V, S> {
-    kit: Conformance<'a, K, V>,
+    props: Props<'a, K, V>,
     subject: S,
     seed: u64,
     pub(super) rng: SmallRng,
@@ -46,9 +46,9 @@ pub(super) struct World<'a, K, V, S> {
 }
 
 impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
-    pub(super) fn new(kit: Conformance<'a, K, V>, subject: S, seed: u64) -> Self {
+    pub(super) fn new(props: Props<'a, K, V>, subject: S, seed: u64) -> Self {
         World {
-            kit,
+            props,
             subject,
             seed,
             rng: SmallRng::seed_from_u64(seed),
@@ -78,10 +78,10 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
             Scenario::Cancelled if !self.subject.can_cancel() => {
                 Some("a blocking callback cannot be cancelled")
             }
-            Scenario::Poison if self.kit.poison.is_none() && self.kit.refuse.is_none() => {
+            Scenario::Poison if self.props.poison.is_none() && self.props.refuse.is_none() => {
                 Some("neither `poison` nor `refuse` was given")
             }
-            Scenario::Void if self.kit.refuse.is_none() => Some("`refuse` was not given"),
+            Scenario::Void if self.props.refuse.is_none() => Some("`refuse` was not given"),
             _ => None,
         }
     }
@@ -153,35 +153,35 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
     /// A key that the storage refuses, until it is healed if it can be.
     pub(super) fn poisoned_key(&mut self) -> u32 {
         self.books.refused = true;
-        let key = self.fresh_key(self.kit.poison.is_some());
-        if self.kit.poison.is_none() {
+        let key = self.fresh_key(self.props.poison.is_some());
+        if self.props.poison.is_none() {
             self.refuse(Some(key));
         }
         key
     }
 
     fn key(&self, number: u32) -> K {
-        match &self.kit.poison {
+        match &self.props.poison {
             Some(poison) if self.poisoned.contains(&number) => poison(number),
-            _ => (self.kit.key)(number),
+            _ => (self.props.key)(number),
         }
     }
 
     /// Whether the storm may do what this scenario does.
     pub(super) fn may(&self, scenario: Scenario) -> bool {
-        !self.kit.excluded.contains(&scenario)
+        !self.props.excluded.contains(&scenario)
             && (scenario != Scenario::Cancelled || self.subject.can_cancel())
     }
 
     pub(super) fn can_refuse(&self) -> bool {
-        self.kit.refuse.is_some()
+        self.props.refuse.is_some()
     }
 
     /// Has the storage refuse this key, or none.
     pub(super) fn refuse(&mut self, number: Option<u32>) {
         let key = number.map(|number| self.key(number));
         self.books.refused |= key.is_some();
-        if let Some(refuse) = &mut self.kit.refuse {
+        if let Some(refuse) = &mut self.props.refuse {
             refuse(key.as_ref());
         }
     }
@@ -210,7 +210,7 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
     }
 
     pub(super) fn entry(&self, lot: &Lot, index: u32) -> Entry<K, V> {
-        let data = (self.kit.data)(lot.amount);
+        let data = (self.props.data)(lot.amount);
         Entry::of(self.key(lot.key), data, lot.amount.unsigned_abs(), FlushReason::Deadline, index)
     }
 

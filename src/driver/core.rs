@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::flush::Dispatch;
 use super::flush::doorbell::Doorbell;
+use super::fork::ForkGuard;
 use super::intake::Intake;
 use super::sync::{AtomicBool, AtomicU64, Mutex};
 use super::user::callbacks::Callbacks;
@@ -16,17 +17,12 @@ use crate::aggregate::Aggregate;
 use crate::engine::shard::{Host, Settlement};
 use crate::engine::tick;
 use crate::failure::FailureCause;
-use crate::key::Key;
+use crate::key::{KeptHash, Key};
 use crate::settings::Settings;
 use crate::undelivered::Leftovers;
 
 /// How long to wait before trying again what could not be done.
 const SECOND_TRY: Duration = Duration::from_millis(100);
-
-#[cfg(not(miri))]
-pub(crate) type ForkGuard = forkguard::Guard;
-#[cfg(miri)]
-pub(crate) type ForkGuard = forkguard::noop::Guard;
 
 /// A running buffer without its threads.
 ///
@@ -91,9 +87,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         instance: u64,
         driver: Driver,
     ) -> Self {
+        let doorbell = match driver {
+            Driver::Threads => Doorbell::for_threads(),
+            #[cfg(feature = "test-util")]
+            Driver::Inline => Doorbell::for_nobody(),
+            #[cfg(feature = "tokio")]
+            Driver::Runtime => Doorbell::for_a_task(),
+        };
         Core {
             intake: Intake::new(&settings, hasher, instance),
-            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), Doorbell::new(driver)),
+            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), doorbell),
             life: Life::new(),
             waiters: Mutex::new(Vec::new()),
             left: Mutex::new(Leftovers::default()),
@@ -172,7 +175,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Host<K, V> for Core<K, V, S> {
         self.callbacks.interval(key, data, now)
     }
 
-    fn hash(&self, key: &K) -> u32 {
+    fn hash(&self, key: &K) -> KeptHash {
         self.intake.kept_hash(key)
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod flush;
+mod fork;
 pub(crate) mod intake;
 mod read;
 pub(crate) mod run;

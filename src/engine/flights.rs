@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::sequence::Sequence;
 use super::tick::{self, Tick};
 use crate::failure::{Effect, FailureCause};
 
@@ -44,8 +45,8 @@ pub(crate) struct Started<B> {
     pub(crate) batch: B,
     /// From 1.
     pub(crate) attempt: u32,
-    /// Every lower sequence number is settled for good.
-    pub(crate) settled_below: u64,
+    /// Every earlier one is settled for good.
+    pub(crate) settled_below: Sequence,
 }
 
 /// What is known of a batch whose attempt has failed.
@@ -70,8 +71,8 @@ pub(crate) enum Stranded<B> {
 /// What workers do next comes from two queues in turn, so that neither starves the other.
 #[derive(Debug, Default)]
 struct Ready {
-    fresh: VecDeque<u64>,
-    retries: VecDeque<u64>,
+    fresh: VecDeque<Sequence>,
+    retries: VecDeque<Sequence>,
     /// The next one comes from `fresh`, if there is any.
     fresh_next: bool,
 }
@@ -81,7 +82,7 @@ impl Ready {
         self.fresh.len() + self.retries.len()
     }
 
-    fn pop(&mut self) -> Option<u64> {
+    fn pop(&mut self) -> Option<Sequence> {
         let fresh_first = self.fresh_next;
         self.fresh_next = !fresh_first;
         let (first, second) = if fresh_first {
@@ -95,11 +96,11 @@ impl Ready {
 
 #[derive(Debug)]
 pub(crate) struct Flights<B> {
-    live: BTreeMap<u64, Flight<B>>,
+    live: BTreeMap<Sequence, Flight<B>>,
     /// When a backoff or a flush timeout ends.
-    agenda: BTreeSet<(Tick, u64)>,
+    agenda: BTreeSet<(Tick, Sequence)>,
     ready: Ready,
-    next_sequence: u64,
+    next_sequence: Sequence,
     /// How many of them are kept.
     kept: usize,
     /// Workers that make one attempt after the other as long as there are any.
@@ -112,7 +113,7 @@ impl<B: Clone> Flights<B> {
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
             ready: Ready::default(),
-            next_sequence: 1,
+            next_sequence: Sequence::FIRST,
             kept: 0,
             active: 0,
         }
@@ -134,17 +135,17 @@ impl<B: Clone> Flights<B> {
     }
 
     /// So many new batches, still without entries: their first sequence.
-    pub(crate) fn reserve(&mut self, batches: u64) -> u64 {
+    pub(crate) fn reserve(&mut self, batches: usize) -> Sequence {
         let first = self.next_sequence;
-        self.next_sequence += batches;
+        self.next_sequence = first.after(batches);
         let flight =
             || Flight { batch: None, attempts: 0, cause: None, frozen: false, stage: Stage::Assembling };
-        self.live.extend((first..self.next_sequence).map(|sequence| (sequence, flight())));
+        self.live.extend(first.until(self.next_sequence).map(|sequence| (sequence, flight())));
         first
     }
 
     /// The reserved batch has got its entries and waits for a worker.
-    pub(crate) fn launch(&mut self, sequence: u64, batch: B) {
+    pub(crate) fn launch(&mut self, sequence: Sequence, batch: B) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.stage = Stage::Ready;
@@ -187,7 +188,7 @@ impl<B: Clone> Flights<B> {
 
     /// The callback is back, with a failure, of which it says what that means for the batch, or without.
     /// False if shutdown has taken the batch meanwhile.
-    pub(crate) fn landed(&mut self, sequence: u64, failed: Option<(Effect, FailureCause)>) -> bool {
+    pub(crate) fn landed(&mut self, sequence: Sequence, failed: Option<(Effect, FailureCause)>) -> bool {
         let Some(flight) = self.live.get_mut(&sequence) else { return false };
         if let Stage::Running { overdue_at: Some(tick), .. } = flight.stage {
             self.agenda.remove(&(tick, sequence));
@@ -203,19 +204,19 @@ impl<B: Clone> Flights<B> {
     }
 
     /// Whether an attempt of the batch may have been applied.
-    pub(crate) fn is_frozen(&self, sequence: u64) -> bool {
+    pub(crate) fn is_frozen(&self, sequence: Sequence) -> bool {
         self.live.get(&sequence).is_some_and(|flight| flight.frozen)
     }
 
     /// The batch is to be sent again at `until`, unless shutdown has taken it meanwhile.
-    pub(crate) fn back_off(&mut self, sequence: u64, until: Tick) {
+    pub(crate) fn back_off(&mut self, sequence: Sequence, until: Tick) {
         let Some(flight) = self.live.get_mut(&sequence) else { return };
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
     }
 
     /// A new batch has got its content, a part of another one, and its past.
-    pub(crate) fn be_part(&mut self, sequence: u64, batch: B, past: Past) {
+    pub(crate) fn be_part(&mut self, sequence: Sequence, batch: B, past: Past) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = past.attempts;
@@ -224,19 +225,19 @@ impl<B: Clone> Flights<B> {
     }
 
     /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<B> {
+    pub(crate) fn remove(&mut self, sequence: Sequence) -> Option<B> {
         self.live.remove(&sequence)?.batch
     }
 
     /// Takes back the batches that were reserved last, from this one on, and have got no entries.
-    pub(crate) fn unreserve(&mut self, from: u64) {
-        (from..self.next_sequence).for_each(|sequence| drop(self.live.remove(&sequence)));
+    pub(crate) fn unreserve(&mut self, from: Sequence) {
+        from.until(self.next_sequence).for_each(|sequence| drop(self.live.remove(&sequence)));
         self.next_sequence = from;
     }
 
     /// Takes the content out of a batch whose failure is being acted upon. `None` if shutdown has
     /// taken the batch meanwhile.
-    pub(crate) fn take_content(&mut self, sequence: u64) -> Option<B> {
+    pub(crate) fn take_content(&mut self, sequence: Sequence) -> Option<B> {
         let flight = self.live.get_mut(&sequence)?;
         if let Stage::Kept { .. } = std::mem::replace(&mut flight.stage, Stage::Settling) {
             self.kept -= 1;
@@ -245,7 +246,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// A batch that was given up gets its content back, and fresh attempts from `until` on.
-    pub(crate) fn requeue(&mut self, sequence: u64, batch: B, until: Tick) {
+    pub(crate) fn requeue(&mut self, sequence: Sequence, batch: B, until: Tick) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = 0;
@@ -255,7 +256,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// A batch that was given up gets back what is to be kept of it.
-    pub(crate) fn keep(&mut self, sequence: u64, batch: B, frozen: bool, whole: bool) {
+    pub(crate) fn keep(&mut self, sequence: Sequence, batch: B, frozen: bool, whole: bool) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.frozen = frozen;
@@ -264,14 +265,14 @@ impl<B: Clone> Flights<B> {
     }
 
     /// The kept batches that can be offered again.
-    pub(crate) fn offerable(&self) -> Vec<u64> {
+    pub(crate) fn offerable(&self) -> Vec<Sequence> {
         let offerable =
             |flight: &Flight<B>| matches!(flight.stage, Stage::Kept { whole } if whole || !flight.frozen);
         self.live.iter().filter(|(_, flight)| offerable(flight)).map(|(&sequence, _)| sequence).collect()
     }
 
     /// Takes the content out of a batch to offer it again. `None` if it is not kept any more.
-    pub(crate) fn take_back(&mut self, sequence: u64) -> Option<(B, Past)> {
+    pub(crate) fn take_back(&mut self, sequence: Sequence) -> Option<(B, Past)> {
         if !matches!(self.live.get(&sequence)?.stage, Stage::Kept { .. }) {
             return None;
         }
@@ -282,7 +283,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// A batch that was kept is ready again, as it is, with fresh attempts.
-    pub(crate) fn offer(&mut self, sequence: u64, batch: B) {
+    pub(crate) fn offer(&mut self, sequence: Sequence, batch: B) {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = 0;
@@ -296,7 +297,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// The content of a batch.
-    pub(crate) fn content(&self, sequence: u64) -> Presence<B> {
+    pub(crate) fn content(&self, sequence: Sequence) -> Presence<B> {
         match self.live.get(&sequence) {
             None => Presence::Gone,
             Some(flight) => flight.batch.clone().map_or(Presence::InTransit, Presence::Here),
@@ -305,7 +306,7 @@ impl<B: Clone> Flights<B> {
 
     /// Readies what has waited long enough; returns the batches whose callbacks have become
     /// overdue, with how long they have been running.
-    pub(crate) fn expire(&mut self, now: Duration) -> Vec<(u64, Duration)> {
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<(Sequence, Duration)> {
         let mut overdue = Vec::new();
         while let Some(&(tick, sequence)) = self.agenda.first() {
             if tick > tick::floor(now) {
@@ -347,7 +348,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// The batches that are in flight.
-    pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence> {
         self.live.keys().copied()
     }
 
@@ -359,12 +360,14 @@ impl<B: Clone> Flights<B> {
         out.into_values().filter_map(Flight::stranded).collect()
     }
 
-    fn settled_below(&self) -> u64 {
+    fn settled_below(&self) -> Sequence {
         self.live.keys().next().copied().unwrap_or(self.next_sequence)
     }
 
-    fn flight(&mut self, sequence: u64) -> &mut Flight<B> {
-        self.live.get_mut(&sequence).unwrap_or_else(|| unreachable!("batch {sequence} is in flight"))
+    fn flight(&mut self, sequence: Sequence) -> &mut Flight<B> {
+        self.live
+            .get_mut(&sequence)
+            .unwrap_or_else(|| unreachable!("batch {} is in flight", sequence.number()))
     }
 }
 

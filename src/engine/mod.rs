@@ -3,6 +3,7 @@
 
 pub(crate) mod flights;
 pub(crate) mod retry;
+pub(crate) mod sequence;
 pub(crate) mod shard;
 pub(crate) mod tick;
 pub(crate) mod timers;

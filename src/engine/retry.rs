@@ -100,14 +100,12 @@ impl RetryPolicy {
     ///
     /// // DataBuffer 0.1: three retries, a second apart.
     /// let three_retries = RetryPolicy::fixed(4, Duration::from_secs(1));
-    /// assert_eq!(
-    ///     three_retries,
-    ///     RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).cap(Duration::from_secs(1)).jitter(0.0)
-    /// );
+    /// assert_eq!(three_retries, RetryPolicy::new().attempts(4).delay(Duration::from_secs(1)).factor(1.0).jitter(0.0));
     /// ```
     #[must_use]
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
-        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, cap: delay, jitter: 0.0 }
+        let cap = RetryPolicy::default().cap.max(delay);
+        RetryPolicy { attempts: Some(attempts), delay, factor: 1.0, cap, jitter: 0.0 }
     }
 
     /// **Ends the attempts** after so many, the first included: then `handle_error` decides. Default:
@@ -226,6 +224,8 @@ impl RetryPolicy {
             Effect::Unknown => false,
         };
         match (splits, again) {
+            // The storage is there and has looked at it: what is to be found is the key to blame.
+            (true, _) if several && failure.effect == Effect::NeverApplied => Next::Split(Duration::ZERO),
             (true, _) => Next::Split(wait),
             (false, true) => Next::Again(wait),
             (false, false) => Next::GiveUp,
@@ -299,7 +299,7 @@ mod tests {
         for (effect, first, frozen_too, one_key) in [
             (Effect::Unknown, again, again, again),
             (Effect::NotApplied, split, again, again),
-            (Effect::NeverApplied, split, split, split),
+            (Effect::NeverApplied, Next::Split(Duration::ZERO), Next::Split(Duration::ZERO), split),
         ] {
             let next = |attempt| policy.next(&failed(effect), attempt, 0.0);
             assert_eq!([next(FIRST), next(frozen), next(alone)], [first, frozen_too, one_key], "{effect:?}");

@@ -12,9 +12,10 @@ mod tests;
 
 use super::tick::Tick;
 use crate::batch::FlushReason;
+use crate::key::KeptHash;
 use node::Node;
 
-pub(crate) use node::{HASH_BITS, State};
+pub(crate) use node::State;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -29,6 +30,18 @@ const NIL: u32 = u32::MAX;
 /// the 64 ticks of a bucket of level 1; and as close as that allows to the golden section of the 4 096 of
 /// level 2, by which any number of them is spread evenly (Knuth, "Sorting and Searching", 6.4).
 const PHASE: u32 = 2_531;
+
+/// A timer that is in use. Once it is cancelled its id may be another one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimerId(u32);
+
+impl TimerId {
+    /// Where among all timers this one is: counts up from zero.
+    #[inline]
+    pub(crate) fn place(self) -> usize {
+        self.0 as usize - SENTINELS
+    }
+}
 
 /// What [`Timers::expire`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,45 +85,44 @@ impl Timers {
         }
     }
 
-    /// Where among all timers this one is: counts up from zero.
-    pub(crate) fn place(timer: u32) -> usize {
-        timer as usize - SENTINELS
+    pub(crate) fn hash(&self, timer: TimerId) -> KeptHash {
+        self.nodes[timer.0 as usize].hash()
     }
 
-    pub(crate) fn hash(&self, timer: u32) -> u32 {
-        self.nodes[timer as usize].hash()
-    }
-
-    pub(crate) fn state(&self, timer: u32) -> State {
-        self.nodes[timer as usize].state()
+    pub(crate) fn state(&self, timer: TimerId) -> State {
+        self.nodes[timer.0 as usize].state()
     }
 
     /// The timer's deadline.
-    pub(crate) fn deadline(&self, timer: u32) -> Tick {
-        self.widen(self.nodes[timer as usize].tick)
+    pub(crate) fn deadline(&self, timer: TimerId) -> Tick {
+        self.widen(self.nodes[timer.0 as usize].tick)
     }
 
     /// The timers in use among the next `count` slab places from `from`, and where to go on.
     /// Timers armed meanwhile may be missed.
-    pub(crate) fn scan(&self, from: usize, count: usize) -> (impl Iterator<Item = u32> + '_, Option<usize>) {
+    pub(crate) fn scan(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> (impl Iterator<Item = TimerId> + '_, Option<usize>) {
         let start = (SENTINELS + from).min(self.nodes.len());
         let end = (start + count).min(self.nodes.len());
         let live = (start..end).filter(|&index| self.nodes[index].state() != State::Free);
         let next = (end < self.nodes.len()).then(|| end - SENTINELS);
-        (live.map(|index| index as u32), next)
+        (live.map(|index| TimerId(index as u32)), next)
     }
 
     /// The timer that will be armed next.
-    pub(crate) fn next(&self) -> u32 {
-        match self.nodes.len() {
+    pub(crate) fn next(&self) -> TimerId {
+        TimerId(match self.nodes.len() {
             0 => SENTINELS as u32,
             len if self.free == NIL => len as u32,
             _ => self.free,
-        }
+        })
     }
 
-    /// Adds a timer that fires at `tick`, no earlier. `hash` has [`HASH_BITS`] bits.
-    pub(crate) fn arm(&mut self, hash: u32, now: Tick, tick: Tick) -> u32 {
+    /// Adds a timer that fires at `tick`, no earlier.
+    pub(crate) fn arm(&mut self, hash: KeptHash, now: Tick, tick: Tick) -> TimerId {
         if self.live == 0 {
             self.elapsed = self.elapsed.max(now);
         }
@@ -124,20 +136,20 @@ impl Timers {
         let mark = Node::mark(hash, State::Armed);
         let node = Node { tick: tick as u32, mark, prev: last, next: ring };
         let timer = self.keep(node);
-        self.nodes[last as usize].next = timer;
-        self.nodes[ring as usize].prev = timer;
+        self.nodes[last as usize].next = timer.0;
+        self.nodes[ring as usize].prev = timer.0;
         timer
     }
 
     /// Moves a timer to a new tick, whatever its state.
-    pub(crate) fn rearm(&mut self, timer: u32, tick: Tick) {
+    pub(crate) fn rearm(&mut self, timer: TimerId, tick: Tick) {
         self.unlink(timer);
         self.set_armed(timer, tick);
     }
 
     /// Moves a deadline forward, never back. Says whether an armed timer was moved; one that is due
     /// only gets a new deadline on record.
-    pub(crate) fn pull_forward(&mut self, timer: u32, tick: Tick) -> bool {
+    pub(crate) fn pull_forward(&mut self, timer: TimerId, tick: Tick) -> bool {
         if tick >= self.deadline(timer) {
             return false;
         }
@@ -152,20 +164,20 @@ impl Timers {
 
     /// Makes an armed or parked timer due now; its deadline stays on record. A queued one keeps
     /// its place. Says whether something changed.
-    pub(crate) fn queue(&mut self, timer: u32, reason: FlushReason) -> bool {
+    pub(crate) fn queue(&mut self, timer: TimerId, reason: FlushReason) -> bool {
         if let State::Queued(_) = self.state(timer) {
             return false;
         }
         self.unlink(timer);
-        self.nodes[timer as usize].set_state(State::Queued(reason));
+        self.nodes[timer.0 as usize].set_state(State::Queued(reason));
         self.push_back(DUE, timer);
         true
     }
 
     /// Asks for a flush: makes an armed timer due and says so. One that is due already keeps its
     /// place, and a parked one goes on waiting its turn, but for this reason now.
-    pub(crate) fn request(&mut self, timer: u32, reason: FlushReason) -> bool {
-        let node = &mut self.nodes[timer as usize];
+    pub(crate) fn request(&mut self, timer: TimerId, reason: FlushReason) -> bool {
+        let node = &mut self.nodes[timer.0 as usize];
         match node.state() {
             State::Armed => return self.queue(timer, reason),
             State::Queued(_) => node.set_state(State::Queued(reason)),
@@ -177,31 +189,31 @@ impl Timers {
 
     /// Changes the deadline on record without touching the ring that the timer is in; for timers
     /// that are due.
-    pub(crate) fn set_deadline(&mut self, timer: u32, tick: Tick) {
-        self.nodes[timer as usize].tick = tick as u32;
+    pub(crate) fn set_deadline(&mut self, timer: TimerId, tick: Tick) {
+        self.nodes[timer.0 as usize].tick = tick as u32;
     }
 
     /// Takes a timer out of its ring until the key's flight is settled.
-    pub(crate) fn park(&mut self, timer: u32, reason: FlushReason) {
+    pub(crate) fn park(&mut self, timer: TimerId, reason: FlushReason) {
         self.unlink(timer);
-        self.nodes[timer as usize].set_state(State::Parked(reason));
+        self.nodes[timer.0 as usize].set_state(State::Parked(reason));
     }
 
-    pub(crate) fn cancel(&mut self, timer: u32) {
+    pub(crate) fn cancel(&mut self, timer: TimerId) {
         self.unlink(timer);
-        let node = &mut self.nodes[timer as usize];
+        let node = &mut self.nodes[timer.0 as usize];
         node.set_state(State::Free);
         node.next = self.free;
-        self.free = timer;
+        self.free = timer.0;
         self.live -= 1;
     }
 
     /// The timers that are due with their hashes and why, those due longest first. The ring ends with its
     /// sentinel, which is not queued.
-    pub(crate) fn due(&self) -> impl Iterator<Item = (u32, u32, FlushReason)> + '_ {
+    pub(crate) fn due(&self) -> impl Iterator<Item = (TimerId, KeptHash, FlushReason)> + '_ {
         let mut place = self.nodes.get(DUE as usize).map_or(DUE, |due| due.next);
         std::iter::from_fn(move || {
-            let (timer, node) = (place, self.nodes.get(place as usize)?);
+            let (timer, node) = (TimerId(place), self.nodes.get(place as usize)?);
             let State::Queued(reason) = node.state() else { return None };
             place = node.next;
             Some((timer, node.hash(), reason))
@@ -237,13 +249,13 @@ impl Timers {
 
     /// The armed timer with the nearest deadline, to the accuracy of its bucket: the buckets grow
     /// with the distance, and within one the timer armed first comes first.
-    pub(crate) fn nearest(&mut self) -> Option<u32> {
+    pub(crate) fn nearest(&mut self) -> Option<TimerId> {
         let (bucket, _) = self.next_bucket()?;
         self.first_of(bucket)
     }
 
-    fn first_of(&self, bucket: usize) -> Option<u32> {
-        Some(self.nodes[bucket].next).filter(|&first| first as usize != bucket)
+    fn first_of(&self, bucket: usize) -> Option<TimerId> {
+        Some(self.nodes[bucket].next).filter(|&first| first as usize != bucket).map(TimerId)
     }
 
     /// The earliest bucket that holds a timer, and the tick at which it begins.
@@ -281,8 +293,8 @@ impl Timers {
         tick + Tick::from(self.phase)
     }
 
-    fn set_armed(&mut self, timer: u32, tick: Tick) {
-        let node = &mut self.nodes[timer as usize];
+    fn set_armed(&mut self, timer: TimerId, tick: Tick) {
+        let node = &mut self.nodes[timer.0 as usize];
         node.tick = tick as u32;
         node.set_state(State::Armed);
         let ring = self.ring_for(tick);
@@ -306,18 +318,18 @@ impl Timers {
     }
 
     /// Puts a node into the slab.
-    fn keep(&mut self, node: Node) -> u32 {
+    fn keep(&mut self, node: Node) -> TimerId {
         let index = self.free;
         if index == NIL {
             let index = self.nodes.len() as u32;
             self.reserve_one();
             self.nodes.push(node);
-            return index;
+            return TimerId(index);
         }
         let place = &mut self.nodes[index as usize];
         self.free = place.next;
         *place = node;
-        index
+        TimerId(index)
     }
 
     /// Grows into fresh memory. Growing in place leaves remainders that allocators keep for small
@@ -337,20 +349,20 @@ impl Timers {
         self.nodes = roomier;
     }
 
-    fn push_back(&mut self, ring: u32, timer: u32) {
+    fn push_back(&mut self, ring: u32, timer: TimerId) {
         let last = self.nodes[ring as usize].prev;
-        self.nodes[timer as usize].prev = last;
-        self.nodes[timer as usize].next = ring;
-        self.nodes[last as usize].next = timer;
-        self.nodes[ring as usize].prev = timer;
+        self.nodes[timer.0 as usize].prev = last;
+        self.nodes[timer.0 as usize].next = ring;
+        self.nodes[last as usize].next = timer.0;
+        self.nodes[ring as usize].prev = timer.0;
     }
 
-    fn unlink(&mut self, timer: u32) {
-        let Node { prev, next, .. } = self.nodes[timer as usize];
+    fn unlink(&mut self, timer: TimerId) {
+        let Node { prev, next, .. } = self.nodes[timer.0 as usize];
         self.nodes[prev as usize].next = next;
         self.nodes[next as usize].prev = prev;
-        self.nodes[timer as usize].prev = timer;
-        self.nodes[timer as usize].next = timer;
+        self.nodes[timer.0 as usize].prev = timer.0;
+        self.nodes[timer.0 as usize].next = timer.0;
     }
 }
 

@@ -141,7 +141,8 @@ impl FlushError {
 
     /// **Counts twice if it is wrong.** Everything failed and provably no attempt of this batch was
     /// applied, nor can be any more: the sink has seen to it, for example by recording the batch's id as
-    /// void. The batch is halved whatever earlier attempts ended like.
+    /// void. The batch goes on under new ids, whatever earlier attempts ended like: its halves at once, a key that
+    /// is alone after the retry policy's wait.
     ///
     /// ```
     /// use std::collections::HashMap;

@@ -2,11 +2,15 @@
 //! leaves out is found where it is meant to help.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime;
 use write_behind::conformance::{Conformance, Delivery, Report, Scenario};
-use write_behind::exactly_once::{AsyncStore, ExactlyOnce, OnThreads};
-use write_behind::{BatchDataBuffer, BatchId, FailureCause, FlushBatch, Retirement, Sum, Verdict};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate, OnThreads, Store, StoreError};
+use write_behind::{
+    BatchDataBuffer, BatchId, Buffer, FailureCause, FlushBatch, Retirement, RetryPolicy, Sum, SummingBuffer,
+    Verdict,
+};
 
 use crate::ledger_store::{AsyncLedgerStore, Fault, LedgerStore};
 
@@ -139,6 +143,48 @@ fn a_batch_that_is_rejected_must_leave_nothing_behind() {
 #[test]
 fn a_rejection_is_for_what_was_rolled_back_for_certain() {
     convicts(Fault::RejectsTooLightly, Scenario::Overtaken, doubled);
+}
+
+/// The first attempt of the first batch breaks off when its id has just been made void.
+struct BreaksOffAfterTheVoid(LedgerStore);
+
+impl Store<String, Sum<i64>> for BreaksOffAfterTheVoid {
+    fn register(&self, instance: u64) -> Result<(), StoreError> {
+        self.0.register(instance)
+    }
+
+    fn apply(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<Fate, StoreError> {
+        if self.0.records().0 == 0 {
+            self.0.void(batch.id())?;
+            return Err("connection reset".into());
+        }
+        self.0.apply(batch)
+    }
+
+    fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+        self.0.void(batch)
+    }
+
+    fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+        self.0.prune(instance, settled_below)
+    }
+
+    fn retire(&self, instance: u64) -> Result<(), StoreError> {
+        self.0.retire(instance)
+    }
+}
+
+#[test]
+fn a_single_key_whose_id_is_void_goes_on_under_another_one() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let retry = RetryPolicy::new().delay(Duration::ZERO);
+    let sink = ExactlyOnce::new(BreaksOffAfterTheVoid(store.clone()));
+    let buffer: SummingBuffer<String, i64> = Buffer::builder().retry(retry).start(sink).expect("it starts");
+    buffer.add("page", 7).expect("there is room");
+    buffer.flush_and_wait("page", Duration::from_secs(60)).expect("it goes on");
+    assert_eq!(store.totals()["page"], 7);
+    buffer.shutdown(Duration::from_secs(60)).expect("nothing is left");
+    assert_eq!(store.records(), (0, 0));
 }
 
 type Sink = ExactlyOnce<LedgerStore>;

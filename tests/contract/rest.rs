@@ -32,7 +32,7 @@ fn c16_every_bad_setting_is_refused_by_name(driver: Driver) {
     }
 }
 
-fn bad_sizes() -> [(&'static str, Settings); 10] {
+fn bad_sizes() -> [(&'static str, Settings); 9] {
     [
         ("partitions", Buffer::builder().partitions(0)),
         ("partitions", Buffer::builder().partitions(65_537)),
@@ -43,7 +43,6 @@ fn bad_sizes() -> [(&'static str, Settings); 10] {
         ("flush_concurrency", Buffer::builder().flush_concurrency(1_025)),
         ("max_keys", Buffer::builder().max_keys(0)),
         ("max_weight", Buffer::builder().max_weight(0)),
-        ("name", Buffer::builder().name("nul\0")),
     ]
 }
 

@@ -264,7 +264,9 @@ impl<V: Kind> Model<V> {
         match next {
             _ if telling.hopeless => self.set_waits(&attempt.lines, frozen, giving_up),
             _ if keys > 1 && !frozen => {
-                let (from, until) = next.unwrap_or((attempt.at, attempt.at));
+                let at_once = (attempt.at, attempt.at);
+                let never = telling.effect == Effect::NeverApplied;
+                let (from, until) = next.filter(|_| !never).unwrap_or(at_once);
                 let (first, second) = attempt.lines.split_at(keys / 2);
                 for half in [first, second] {
                     let ident = self.part(half.to_vec());

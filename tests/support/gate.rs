@@ -25,7 +25,7 @@ impl Gate {
     /// Waits until the gate is open.
     pub(crate) fn pass(&self) {
         self.arrive();
-        let (state, limit) = (self.0.state.lock().unwrap(), Duration::from_secs(60));
+        let (state, limit) = (self.0.state.lock().unwrap(), Duration::from_secs(300));
         let (_state, waited) = self.0.changed.wait_timeout_while(state, limit, |state| !state.open).unwrap();
         assert!(!waited.timed_out(), "nobody opened the gate");
     }

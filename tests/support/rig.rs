@@ -12,7 +12,7 @@ use super::clock::{Paused, TestClock};
 use super::script::{Batches, Keys, Script};
 
 /// How long to wait for something that must happen.
-const GENEROUS: Duration = Duration::from_secs(30);
+const GENEROUS: Duration = Duration::from_secs(300);
 
 /// Who does a buffer's work. Every scenario of the contract runs with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,21 +5,13 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::{buffers, idle, memory};
-
 const MARK: &str = "child:";
 
-/// If this process is a child, does what it is asked to.
-pub(crate) fn work() -> Option<ExitCode> {
+/// If this process is a child, has `task` do what it is asked to.
+pub(crate) fn work(task: impl Fn(&[&str]) -> io::Result<()>) -> Option<ExitCode> {
     let asked = std::env::args().find_map(|argument| Some(argument.strip_prefix(MARK)?.to_owned()))?;
     let words: Vec<&str> = asked.split(':').collect();
-    let done = match words[..] {
-        ["buffers", count, interval_ms] => buffers::child(count, interval_ms),
-        ["idle", who, keys, watch_ms] => idle::child(who, keys, watch_ms),
-        ["memory", peer, key, count] => memory::child(peer, key, count),
-        _ => Err(io::Error::other(format!("nobody knows how to {asked}"))),
-    };
-    Some(match done {
+    Some(match task(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{asked}: {error}");

@@ -33,11 +33,12 @@ mod scaling;
 #[path = "../../support/turns.rs"]
 mod turns;
 
+use std::io;
 use std::process::ExitCode;
 
 use crate::scale::Scale;
 
-type Topic = (&'static str, fn(Scale) -> std::io::Result<()>);
+type Topic = (&'static str, fn(Scale) -> io::Result<()>);
 
 const TOPICS: [Topic; 12] = [
     ("insert", insert::sums),
@@ -55,7 +56,7 @@ const TOPICS: [Topic; 12] = [
 ];
 
 fn main() -> ExitCode {
-    if let Some(done) = child::work() {
+    if let Some(done) = child::work(in_child) {
         return done;
     }
     if std::env::args().any(|argument| argument == "--list") {
@@ -80,6 +81,16 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What is measured in a process of its own.
+fn in_child(words: &[&str]) -> io::Result<()> {
+    match *words {
+        ["buffers", count, interval_ms] => buffers::child(count, interval_ms),
+        ["idle", who, keys, watch_ms] => idle::child(who, keys, watch_ms),
+        ["memory", peer, key, count] => memory::child(peer, key, count),
+        _ => Err(io::Error::other("nobody knows how to do that")),
+    }
 }
 
 fn failed(problem: &str) -> ExitCode {

@@ -16,6 +16,7 @@ use crate::driver::user::future::{complete, race};
 use crate::driver::wait::life::Phase;
 use crate::engine::flights::{Past, Presence, Started};
 use crate::engine::retry::{self, Next};
+use crate::engine::sequence::Sequence;
 use crate::engine::tick::{self, Tick};
 use crate::failure::{Effect, FailedEntry, Failure, FailureCause, Scope};
 use crate::key::Key;
@@ -31,8 +32,8 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn sequence(&self) -> u64 {
-        self.event.batch.sequence
+    fn sequence(&self) -> Sequence {
+        Sequence::of(self.event.batch)
     }
 }
 
@@ -74,7 +75,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     async fn attempt(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
         let Started { batch: content, attempt, settled_below, .. } = job;
-        let batch = FlushBatch { content, attempt, settled_below };
+        let batch = FlushBatch { content, attempt, settled_below: settled_below.number() };
         let event = self.event(&batch);
         let attempt = Attempt { event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
@@ -235,7 +236,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     async fn give_up_each(&self, given_up: Vec<About>) {
         let mut to_give_up = ToGiveUp { core: self, left: given_up.into_iter() };
         for about in to_give_up.left.by_ref() {
-            let Some(entries) = self.take_entries(about.batch.sequence) else { continue };
+            let Some(entries) = self.take_entries(Sequence::of(about.batch)) else { continue };
             self.give_up(entries, about).await;
         }
     }
@@ -297,7 +298,7 @@ struct ToGiveUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
 impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ToGiveUp<'_, K, V, S> {
     fn drop(&mut self) {
         for about in self.left.by_ref() {
-            let Some(entries) = self.core.take_entries(about.batch.sequence) else { continue };
+            let Some(entries) = self.core.take_entries(Sequence::of(about.batch)) else { continue };
             self.core.keep(entries, &about, true);
         }
     }

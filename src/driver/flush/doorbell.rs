@@ -4,7 +4,6 @@ use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use crate::driver::clock::Clock;
-use crate::driver::core::Driver;
 use crate::driver::run::thread_pool::Membership;
 use crate::driver::sync::{AtomicU64, Ordering};
 #[cfg(feature = "tokio")]
@@ -42,14 +41,21 @@ impl Doorbell {
     /// The scheduler is awake, or asleep without an end: ring for everything.
     pub(crate) const ALWAYS: Tick = Tick::MAX;
 
-    pub(crate) fn new(driver: Driver) -> Self {
-        let sleeper = match driver {
-            Driver::Threads => Sleeper::Threads(OnceLock::new()),
-            #[cfg(feature = "test-util")]
-            Driver::Inline => Sleeper::Nobody,
-            #[cfg(feature = "tokio")]
-            Driver::Runtime => Sleeper::Task(Signal::new(false)),
-        };
+    pub(crate) fn for_threads() -> Self {
+        Doorbell::of(Sleeper::Threads(OnceLock::new()))
+    }
+
+    #[cfg(feature = "test-util")]
+    pub(crate) fn for_nobody() -> Self {
+        Doorbell::of(Sleeper::Nobody)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn for_a_task() -> Self {
+        Doorbell::of(Sleeper::Task(Signal::new(false)))
+    }
+
+    fn of(sleeper: Sleeper) -> Self {
         Doorbell { sleeper, planned: AtomicU64::new(Self::ALWAYS) }
     }
 

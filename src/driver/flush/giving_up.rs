@@ -10,6 +10,7 @@ use crate::batch::{Content, Entry};
 use crate::dead_letter::{About, DeadLetter, Rescued, Verdict};
 use crate::driver::core::Core;
 use crate::driver::wait::life::Phase;
+use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick;
 use crate::failure::FailureCause;
@@ -38,7 +39,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let About { batch, attempts, cause, .. } = &giving_up.about;
         let (name, count) = (&self.settings.name, entry.count);
         self.callbacks.observe(|observer| observer.gave_up(name, count, *attempts, cause));
-        let ticket = entry.ticket(batch.sequence);
+        let ticket = entry.ticket(Sequence::of(*batch));
         let rescued = Rescued::default();
         let letter = DeadLetter::new(entry, giving_up.about.clone(), Arc::clone(&rescued));
         let handed = Handed { giving_up, ticket, rescued, answered: false };
@@ -56,7 +57,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Sends the batch again as it is, an interval and jitter from now. Returns it if it is not to be sent any
     /// more, because the buffer is shutting down.
     fn send_again(&self, entries: Vec<Entry<K, V>>, about: &About) -> Option<Vec<Entry<K, V>>> {
-        let sequence = about.batch.sequence;
+        let sequence = Sequence::of(about.batch);
         let jitter = self.settings.schedule.jitter.mul_f64(self.dispatch.chance());
         let mut settlement = Settlement::default();
         let until = {
@@ -120,7 +121,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> GivingUp<'_, K, V, S> {
         let (core, about, whole) = (self.core, &self.about, self.whole);
         let (back, mut kept) = (std::mem::take(&mut self.back), std::mem::take(&mut self.kept));
         if !about.may_be_applied {
-            kept.extend(core.put_back(back, about.batch.sequence, Some(&about.cause)));
+            kept.extend(core.put_back(back, Sequence::of(about.batch), Some(&about.cause)));
         } else if whole && kept.is_empty() {
             // An id stands for all of its content: it is sent again whole or not at all.
             let Some(back) = core.send_again(back, about) else { return };

@@ -22,6 +22,7 @@ use rand::{RngExt, SeedableRng};
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::batch::{Content, Entry};
 use crate::engine::flights::{Flights, Presence, Stranded};
+use crate::engine::sequence::Sequence;
 use doorbell::Doorbell;
 use trouble::Trouble;
 
@@ -90,7 +91,7 @@ impl<K, V> Dispatch<K, V> {
     }
 
     /// What is to be seen of a batch.
-    pub(crate) fn content(&self, sequence: u64) -> Presence<Held<K, V>> {
+    pub(crate) fn content(&self, sequence: Sequence) -> Presence<Held<K, V>> {
         self.flights.lock().content(sequence)
     }
 
@@ -111,7 +112,7 @@ impl<K, V> Dispatch<K, V> {
 
     /// Shutdown's deadline: takes out everything except what is being settled at this moment, and says which
     /// batches that is.
-    pub(crate) fn strand(&self) -> (Vec<Stranded<Held<K, V>>>, Vec<u64>) {
+    pub(crate) fn strand(&self) -> (Vec<Stranded<Held<K, V>>>, Vec<Sequence>) {
         let mut flights = self.flights.lock();
         (flights.strand(), flights.sequences().collect())
     }

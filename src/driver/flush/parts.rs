@@ -11,29 +11,30 @@ use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
 use crate::driver::sync::unwrap_soon;
 use crate::engine::flights::{Flights, Past};
+use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::key::Key;
 use crate::observer::FlushEvent;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    pub(super) fn batch_id(&self, sequence: u64) -> BatchId {
-        BatchId { instance: self.instance, sequence }
+    pub(super) fn batch_id(&self, sequence: Sequence) -> BatchId {
+        sequence.id(self.instance)
     }
 
     /// The batch is over.
-    pub(super) fn end_flight(&self, sequence: u64) {
+    pub(super) fn end_flight(&self, sequence: Sequence) {
         let content = self.dispatch.flights.lock().remove(sequence);
         self.callbacks.let_go(content);
     }
 
     /// `None` if shutdown has taken the batch meanwhile.
-    pub(super) fn take_entries(&self, sequence: u64) -> Option<Vec<Entry<K, V>>> {
+    pub(super) fn take_entries(&self, sequence: Sequence) -> Option<Vec<Entry<K, V>>> {
         let content = self.dispatch.flights.lock().take_content(sequence)?;
         Some(unwrap_soon(content).entries)
     }
 
     /// One partition's entries stand together, so each partition is locked about once.
-    pub(super) fn settle_flushed(&self, sequence: u64, entries: &[Entry<K, V>]) {
+    pub(super) fn settle_flushed(&self, sequence: Sequence, entries: &[Entry<K, V>]) {
         let tickets: Vec<Ticket> = entries.iter().map(|entry| entry.ticket(sequence)).collect();
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(HOLD)) {
@@ -50,12 +51,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         whole: &FlushEvent<'a>,
         mut entries: Vec<Entry<K, V>>,
         past: Past,
-        go_on: impl FnOnce(&mut Flights<Held<K, V>>, u64),
+        go_on: impl FnOnce(&mut Flights<Held<K, V>>, Sequence),
     ) -> FlushEvent<'a> {
         let sequence = self.dispatch.flights.lock().reserve(1);
         for (index, entry) in (0..).zip(&mut entries) {
             let mut shard = self.intake.shard(entry.partition);
-            shard.rebook(entry.hash, (whole.batch.sequence, entry.index), (sequence, index));
+            shard.rebook(entry.hash, (Sequence::of(whole.batch), entry.index), (sequence, index));
             entry.index = index;
         }
         let id = self.batch_id(sequence);

@@ -12,6 +12,7 @@ use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
 use crate::driver::sync::Ordering;
 use crate::driver::wait::life::Phase;
+use crate::engine::sequence::Sequence;
 use crate::engine::shard::Numbering;
 use crate::engine::tick::{self, Tick};
 use crate::engine::timers::Expired;
@@ -23,7 +24,7 @@ pub(crate) struct Plan {
     /// How many workers are to begin.
     pub(crate) workers: usize,
     /// Batches whose callbacks have been running for longer than `flush_timeout`.
-    pub(crate) overdue: Vec<u64>,
+    pub(crate) overdue: Vec<Sequence>,
     /// When to take the next step; `None`: only when the bell rings.
     pub(crate) next: Option<Tick>,
     /// Let the workers go.
@@ -175,7 +176,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let _assembly = self.dispatch.assembly.lock();
         let together = self.callbacks.takes_batches();
         let (most, batches) =
-            if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room as u64) };
+            if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room) };
         let first = self.dispatch.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
         self.take_due(state, most, numbering);
@@ -192,8 +193,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             exactly.append(entries);
             flights.launch(first, content(first, exactly));
         } else {
-            flights.unreserve(first + entries.len() as u64);
-            for (sequence, entry) in (first..).zip(entries.drain(..)) {
+            let end = first.after(entries.len());
+            flights.unreserve(end);
+            for (sequence, entry) in first.until(end).zip(entries.drain(..)) {
                 flights.launch(sequence, content(sequence, vec![entry]));
             }
         }

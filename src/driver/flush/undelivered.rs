@@ -13,6 +13,7 @@ use crate::driver::sync::unwrap_soon;
 use crate::driver::wait::life::Phase;
 use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::flights::{Past, Presence};
+use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Need, Settled, Settlement};
 use crate::failure::FailureCause;
 use crate::key::Key;
@@ -23,7 +24,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(super) fn put_back(
         &self,
         entries: Vec<Entry<K, V>>,
-        batch: u64,
+        batch: Sequence,
         failure: Option<&FailureCause>,
     ) -> Vec<Entry<K, V>> {
         let mut stay = Vec::new();
@@ -49,7 +50,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Keeps entries of a batch as undelivered; ends the flight if there are none.
     pub(super) fn keep(&self, mut entries: Vec<Entry<K, V>>, about: &About, whole: bool) {
-        let sequence = about.batch.sequence;
+        let sequence = Sequence::of(about.batch);
         if entries.is_empty() {
             return self.end_flight(sequence);
         }
@@ -82,7 +83,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Offers a batch that is kept, unless one of its keys has newer data in flight, or there is no room for
     /// keys that do not count as such.
-    fn offer(&self, sequence: u64) -> usize {
+    fn offer(&self, sequence: Sequence) -> usize {
         let Presence::Here(content) = self.dispatch.content(sequence) else { return 0 };
         let wanted = uncounted(&content.entries);
         drop(content);
@@ -110,7 +111,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// be sent as it is.
     fn take_off_again(
         &self,
-        sequence: u64,
+        sequence: Sequence,
         room: u64,
         settlement: &mut Settlement<K, WaiterRef>,
     ) -> Option<(Held<K, V>, Past)> {

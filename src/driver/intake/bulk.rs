@@ -10,7 +10,7 @@ use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
 use crate::engine::shard::{Inserted, Obstacle, Owned, Probe, Refused};
 use crate::error::{InsertError, InsertErrorKind, InsertManyError};
-use crate::key::Key;
+use crate::key::{KeptHash, Key};
 
 /// How many items are gathered, at most, before they are inserted.
 const CHUNK: usize = 2048;
@@ -26,7 +26,7 @@ struct Slot<K, I> {
     /// Taken only if it is to be kept: one that is there already is dropped here, outside the lock.
     key: Option<K>,
     item: Option<I>,
-    hash: u32,
+    hash: KeptHash,
     /// The next slot of the same partition.
     next: u32,
 }

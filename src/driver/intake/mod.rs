@@ -21,8 +21,8 @@ use super::user::context::Locked;
 use super::wait::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::driver::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
-use crate::engine::shard::{Need, Shard, Timing, kept};
-use crate::key::Key;
+use crate::engine::shard::{Need, Shard, Timing};
+use crate::key::{KeptHash, Key};
 use crate::settings::Settings;
 use crate::stats::Stats;
 use pool::Pool;
@@ -41,7 +41,7 @@ type Slot<K, V> = CachePadded<Mutex<Partition<K, V>>>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spot {
     pub(crate) partition: usize,
-    pub(crate) hash: u32,
+    pub(crate) hash: KeptHash,
 }
 
 /// How many keys are handled at most while a partition's lock is held.
@@ -121,12 +121,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
     pub(crate) fn spot<Q: ?Sized + Hash>(&self, key: &Q) -> Spot {
         let hash = self.hasher.hash_one(key);
         let partition = ((hash >> 32) * self.partitions as u64) >> 32;
-        Spot { partition: partition as usize, hash: kept(hash) }
+        Spot { partition: partition as usize, hash: KeptHash::of(hash) }
     }
 
     /// What is kept of a key's hash.
-    pub(crate) fn kept_hash(&self, key: &K) -> u32 {
-        kept(self.hasher.hash_one(key))
+    pub(crate) fn kept_hash(&self, key: &K) -> KeptHash {
+        KeptHash::of(self.hasher.hash_one(key))
     }
 
     /// How many partitions there may be.

@@ -14,6 +14,7 @@ use crate::driver::flush::Plan;
 use crate::driver::flush::doorbell::Doorbell;
 use crate::driver::sync::Mutex;
 use crate::driver::wait::life::Phase;
+use crate::engine::sequence::Sequence;
 use crate::engine::tick;
 use crate::error::BuildError;
 use crate::failure::{FailureCause, contained};
@@ -27,11 +28,11 @@ struct Scheduler<K: Key, V: Aggregate, S: BuildHasher> {
 
 /// What cancels callbacks that are at work. `None` when all of them are to end. Guards the senders: a
 /// message cancels a callback, and so does the sender's end.
-struct Cancels(Mutex<Option<HashMap<u64, oneshot::Sender<FailureCause>>>>);
+struct Cancels(Mutex<Option<HashMap<Sequence, oneshot::Sender<FailureCause>>>>);
 
 impl Cancels {
     /// For the attempt that a batch begins now.
-    fn register(&self, sequence: u64) -> oneshot::Receiver<FailureCause> {
+    fn register(&self, sequence: Sequence) -> oneshot::Receiver<FailureCause> {
         let (cancel, cancelled) = oneshot::channel();
         if let Some(running) = &mut *self.0.lock() {
             running.insert(sequence, cancel);
@@ -39,11 +40,11 @@ impl Cancels {
         cancelled
     }
 
-    fn forget(&self, sequence: u64) {
+    fn forget(&self, sequence: Sequence) {
         let _cancel = self.0.lock().as_mut().and_then(|running| running.remove(&sequence));
     }
 
-    fn cancel(&self, sequence: u64, cause: FailureCause) {
+    fn cancel(&self, sequence: Sequence, cause: FailureCause) {
         let cancel = self.0.lock().as_mut().and_then(|running| running.remove(&sequence));
         let _ = cancel.map(|cancel| cancel.send(cause));
     }
@@ -114,7 +115,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Scheduler<K, 
         self.runtime.spawn(async move {
             let _working = core.dispatch.begin_work();
             while let Some(job) = core.next_job() {
-                let sequence = job.batch.id.sequence;
+                let sequence = Sequence::of(job.batch.id);
                 let cancelled = cancels.register(sequence);
                 core.run(job, async { cancelled.await.unwrap_or(FailureCause::Cancelled) }).await;
                 cancels.forget(sequence);

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 #[cfg(not(shuttle))]
-use crate::driver::core::ForkGuard;
+use crate::driver::fork::ForkGuard;
 use crate::driver::sync::{Condvar, Mutex, MutexGuard, Receiver, Sender, bounded, spawn};
 use state::{Job, Keeper, State};
 

@@ -3,6 +3,7 @@ use std::mem;
 
 use hashbrown::HashTable;
 
+use super::super::sequence::Sequence;
 use super::super::timers::Timers;
 use super::{Closed, Flying, Generation, Pending, Shard};
 
@@ -19,7 +20,7 @@ pub(crate) struct Abandoned<K, V> {
 impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
     /// Empties the partition for shutdown, except for what is in the batches that are `still` in flight.
     /// Also says how many inserts that is.
-    pub(crate) fn abandon(&mut self, still: &[u64]) -> (Abandoned<K, V>, u64) {
+    pub(crate) fn abandon(&mut self, still: &[Sequence]) -> (Abandoned<K, V>, u64) {
         let pending_inserts = self.pending_inserts();
         self.leave(pending_inserts);
         let cold = &mut *self.cold;
@@ -29,7 +30,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
             for mut mark in flying.extract_if(|flying| still.contains(&flying.batch)) {
                 mark.rejoined = false;
                 stays += u64::from(mark.count);
-                cold.flying.insert_unique(super::spread(mark.hash), mark, |mark| super::spread(mark.hash));
+                cold.flying.insert_unique(mark.hash.spread(), mark, |mark| mark.hash.spread());
             }
         }
         let tally = &mut cold.tally;

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use super::super::tick::{self, Tick};
-use super::super::timers::Timers;
+use super::super::timers::TimerId;
 
 /// The shortest that a policy can have a generation stay: a tick.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -88,9 +88,9 @@ impl Deadlines {
 
     /// Remembers what the steps of a timer's generation count from.
     #[inline]
-    pub(super) fn note(&mut self, timer: u32, deadline: Deadline) {
+    pub(super) fn note(&mut self, timer: TimerId, deadline: Deadline) {
         if self.stepwise {
-            let place = Timers::place(timer);
+            let place = timer.place();
             if place >= self.bases.len() {
                 self.bases.resize(place + 1, 0);
             }
@@ -99,10 +99,10 @@ impl Deadlines {
     }
 
     /// What this very count means, and when the step's time is over.
-    pub(super) fn step(&self, timer: u32, count: u32) -> Option<(Step, Tick)> {
+    pub(super) fn step(&self, timer: TimerId, count: u32) -> Option<(Step, Tick)> {
         let steps = &self.timing.steps;
         let step = steps[steps.binary_search_by_key(&count, |step| step.inserts).ok()?];
-        let base = self.bases.get(Timers::place(timer)).copied().unwrap_or_default();
+        let base = self.bases.get(timer.place()).copied().unwrap_or_default();
         Some((step, base + tick::ceil(step.within)))
     }
 

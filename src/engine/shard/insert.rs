@@ -1,10 +1,11 @@
 use std::hash::Hash;
 
 use super::super::tick::{self, Tick};
-use super::{Busy, Generation, Host, Pending, Shard, spread};
+use super::super::timers::TimerId;
+use super::{Busy, Generation, Host, Pending, Shard};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
-use crate::key::ToKey;
+use crate::key::{KeptHash, ToKey};
 
 /// A key to look for, which can become one to keep.
 pub(crate) trait Probe<K> {
@@ -119,14 +120,15 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     #[inline(always)]
     pub(crate) fn absorb<P: Probe<K>>(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         probe: &P,
         item: V::Item,
     ) -> Result<Taken<V::Item>, Refused<V::Item, Obstacle>> {
         if self.busy.admissions == 0 {
             return Err(Refused { back: item, why: Obstacle::NotAdmitted });
         }
-        let Some(pending) = self.pending.find_mut(spread(hash), |pending| probe.matches(&pending.key)) else {
+        let Some(pending) = self.pending.find_mut(hash.spread(), |pending| probe.matches(&pending.key))
+        else {
             return Err(Refused { back: item, why: Obstacle::NoGeneration });
         };
         if pending.count == u32::MAX || !pending.data.accepts(&item) {
@@ -154,7 +156,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
 
     /// The generation has absorbed so many inserts, which may be one of the steps.
     #[cold]
-    fn reach(&mut self, timer: u32, count: u32) -> Inserted {
+    fn reach(&mut self, timer: TimerId, count: u32) -> Inserted {
         let cold = &mut *self.cold;
         match cold.deadlines.step(timer, count) {
             Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
@@ -166,7 +168,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     /// Overcomes what was in the way of [`absorb`](Self::absorb), if a new generation does.
     pub(crate) fn overcome<P: Probe<K>>(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         probe: P,
         refused: Refused<V::Item, Obstacle>,
         host: &impl Host<K, V>,
@@ -184,20 +186,20 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     }
 
     #[cold]
-    fn fall_due(&mut self, timer: u32, reason: FlushReason) -> Inserted {
+    fn fall_due(&mut self, timer: TimerId, reason: FlushReason) -> Inserted {
         if self.cold.timers.request(timer, reason) { Inserted::Due } else { Inserted::Absorbed }
     }
 
     /// The first insert of a generation.
     fn start<P: Probe<K>>(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         probe: P,
         item: V::Item,
         host: &impl Host<K, V>,
     ) -> Result<Inserted, Refused<(P, V::Item), Lack>> {
         let cold = &mut *self.cold;
-        let flying = cold.flying.find_mut(spread(hash), |flying| probe.matches(&flying.key));
+        let flying = cold.flying.find_mut(hash.spread(), |flying| probe.matches(&flying.key));
         let need = Need { keys: u64::from(flying.is_none()), weight: V::start_weight(&item) };
         if need.keys > cold.key_credit || self.busy.short_of(need.weight).is_some() {
             return Err(Refused { back: (probe, item), why: Lack::Room(need) });
@@ -213,7 +215,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         }
         let pending = Pending { key, data, count: 1, timer: cold.timers.next() };
         let pending =
-            self.pending.insert_unique(spread(hash), pending, |other| spread(host.hash(&other.key)));
+            self.pending.insert_unique(hash.spread(), pending, |other| host.hash(&other.key).spread());
         let Pending { key, data, .. } = pending.get();
         // Not before the table is written to: reading a clock has the processor wait for what it has
         // asked memory for, and meanwhile the table's cache line is on its way.
@@ -234,7 +236,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     #[cold]
     fn close_and_start<P: Probe<K>>(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         probe: P,
         item: V::Item,
         host: &impl Host<K, V>,
@@ -248,7 +250,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         self.busy.use_weight(data.weight());
         let pending = self
             .pending
-            .find_mut(spread(hash), |pending| probe.matches(&pending.key))
+            .find_mut(hash.spread(), |pending| probe.matches(&pending.key))
             .expect("the caller has found it");
         let older = Generation {
             data: std::mem::replace(&mut pending.data, data),

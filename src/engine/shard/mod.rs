@@ -31,9 +31,11 @@ use crossbeam_utils::CachePadded;
 use hashbrown::HashTable;
 use rand::rngs::SmallRng;
 
+use super::sequence::Sequence;
 use super::tick::Tick;
-use super::timers::{Expired, HASH_BITS, Timers};
+use super::timers::{Expired, TimerId, Timers};
 use super::watch::Watches;
+use crate::key::KeptHash;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
 use deadlines::Deadlines;
@@ -51,8 +53,8 @@ pub(crate) trait Host<K, V> {
     fn now(&self) -> Duration;
     /// How long a generation that starts may stay, if not as long as any.
     fn interval(&self, key: &K, data: &V, now: Duration) -> Option<Duration>;
-    /// What is [`kept`] of the key's hash; asked only when the table grows.
-    fn hash(&self, key: &K) -> u32;
+    /// Asked only when the table grows.
+    fn hash(&self, key: &K) -> KeptHash;
 }
 
 #[derive(Debug)]
@@ -60,15 +62,18 @@ struct Pending<K, V> {
     key: K,
     data: V,
     count: u32,
-    timer: u32,
+    timer: TimerId,
 }
+
+/// With keys and totals of 8 bytes, as a counter has them.
+const _: () = assert!(size_of::<Pending<u64, i64>>() == 24);
 
 /// Marks that a generation of `key` is in the driver's hands.
 #[derive(Debug)]
 struct Flying<K> {
     key: K,
-    hash: u32,
-    batch: u64,
+    hash: KeptHash,
+    batch: Sequence,
     index: u32,
     count: u32,
     /// Whether `pending` holds a newer generation of this key.
@@ -169,20 +174,6 @@ struct Tally {
     gave_up: u64,
     removed: u64,
     returned: u64,
-}
-
-/// What is kept of a key's hash: not the lowest bits of its low half, which in a bad hash are no better than
-/// others and in a middling one, such as a product, worse.
-#[inline]
-pub(crate) fn kept(hash: u64) -> u32 {
-    hash as u32 >> (u32::BITS - HASH_BITS)
-}
-
-/// The hash that the table sees, from what is kept of a key's: it chooses a place by the lowest bits and
-/// tells keys apart by the highest.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << (u64::BITS - HASH_BITS) | u64::from(hash)
 }
 
 impl<K, V, T> Shard<K, V, T> {

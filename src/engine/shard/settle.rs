@@ -1,14 +1,16 @@
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::super::sequence::Sequence;
 use super::super::tick::{self, Tick};
 use super::super::timers::State;
 use super::super::watch::Reached;
 use super::deadlines::Deadline;
 use super::insert::Need;
-use super::{Flying, Generation, Host, Pending, Shard, spread};
+use super::{Flying, Generation, Host, Pending, Shard};
 use crate::aggregate::Aggregate;
 use crate::batch::Entry;
+use crate::key::KeptHash;
 
 /// How a flying generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +110,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         } else {
             // The key's own methods first: if one panics, there is no timer without a generation.
             let pending = Pending { key: flying.key.clone(), data, count, timer: cold.timers.next() };
-            let hash = spread(flying.hash);
-            self.pending.insert_unique(hash, pending, |other| spread(host.hash(&other.key)));
+            let hash = flying.hash.spread();
+            self.pending.insert_unique(hash, pending, |other| host.hash(&other.key).spread());
             let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
             cold.deadlines.note(timer, deadline);
         }
@@ -121,7 +123,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Deadline) -> (u64, u64) {
         let pending = self
             .pending
-            .find_mut(spread(flying.hash), |pending| pending.key == flying.key)
+            .find_mut(flying.hash.spread(), |pending| pending.key == flying.key)
             .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
         self.cold.timers.rearm(pending.timer, deadline.tick);
         self.cold.deadlines.note(pending.timer, deadline);
@@ -144,7 +146,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     pub(crate) fn fly_on(&mut self, ticket: &Ticket, settlement: &mut Settlement<K, T>) {
         let place = |flying: &Flying<K>| flying.batch == ticket.batch && flying.index == ticket.index;
         let cold = &mut *self.cold;
-        if let Some(flying) = cold.flying.find(spread(ticket.hash), place) {
+        if let Some(flying) = cold.flying.find(ticket.hash.spread(), place) {
             cold.watches.settled(&flying.key, 1, &mut settlement.reached);
             // It is still there, before all others.
             cold.watches.put_before(&flying.key);
@@ -153,7 +155,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     /// Whether a generation of an undelivered entry's key is in flight, so that it cannot be offered.
     pub(crate) fn is_flying(&self, entry: &Entry<K, V>) -> bool {
-        self.cold.flying.find(spread(entry.hash), |flying| flying.key == entry.key).is_some()
+        self.cold.flying.find(entry.hash.spread(), |flying| flying.key == entry.key).is_some()
     }
 
     /// An undelivered entry, whose key is not in flight, is in flight again. If it does not count as a key
@@ -161,14 +163,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     pub(crate) fn take_off_again(
         &mut self,
         entry: &Entry<K, V>,
-        batch: u64,
+        batch: Sequence,
         settlement: &mut Settlement<K, T>,
     ) {
         let cold = &mut *self.cold;
-        let rejoined = self.pending.find(spread(entry.hash), |pending| pending.key == entry.key).is_some();
+        let rejoined = self.pending.find(entry.hash.spread(), |pending| pending.key == entry.key).is_some();
         let (hash, index, count) = (entry.hash, entry.index, u32::try_from(entry.count).unwrap_or(u32::MAX));
         let flying = Flying { key: entry.key.clone(), hash, batch, index, count, rejoined };
-        cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
+        cold.flying.insert_unique(hash.spread(), flying, |flying| flying.hash.spread());
         cold.watches.put_before(&entry.key);
         cold.tally.undelivered -= entry.count;
         match (entry.counts_as_key, rejoined) {
@@ -185,8 +187,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     /// Gives the entry at `index` of `batch` a new place, because its batch is split.
-    pub(crate) fn rebook(&mut self, hash: u32, from: (u64, u32), to: (u64, u32)) {
-        let flying = self.cold.flying.find_mut(spread(hash), |flying| (flying.batch, flying.index) == from);
+    pub(crate) fn rebook(&mut self, hash: KeptHash, from: (Sequence, u32), to: (Sequence, u32)) {
+        let flying = self.cold.flying.find_mut(hash.spread(), |flying| (flying.batch, flying.index) == from);
         if let Some(flying) = flying {
             (flying.batch, flying.index) = to;
         }
@@ -195,15 +197,15 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// Takes back all data of a key that is not in flight, oldest first.
     pub(crate) fn remove(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         matches: impl Fn(&K) -> bool,
     ) -> Option<(Vec<V>, Settlement<K, T>)> {
-        let found = self.pending.find_entry(spread(hash), |pending| matches(&pending.key)).ok()?;
+        let found = self.pending.find_entry(hash.spread(), |pending| matches(&pending.key)).ok()?;
         let (Pending { key, data, count, timer }, _) = found.remove();
         let cold = &mut *self.cold;
         cold.timers.cancel(timer);
         let mut settlement = Settlement::default();
-        let flying = cold.flying.find_mut(spread(hash), |flying| flying.key == key);
+        let flying = cold.flying.find_mut(hash.spread(), |flying| flying.key == key);
         let flies = flying.is_some();
         match flying {
             Some(flying) => flying.rejoined = false,
@@ -235,7 +237,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 
     fn land(&mut self, ticket: &Ticket) -> Option<Flying<K>> {
         let place = |flying: &Flying<K>| flying.batch == ticket.batch && flying.index == ticket.index;
-        let found = self.cold.flying.find_entry(spread(ticket.hash), place).ok()?;
+        let found = self.cold.flying.find_entry(ticket.hash.spread(), place).ok()?;
         Some(found.remove().0)
     }
 
@@ -249,7 +251,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     fn unpark(&mut self, flying: &Flying<K>) -> bool {
         let pending = self
             .pending
-            .find(spread(flying.hash), |pending| pending.key == flying.key)
+            .find(flying.hash.spread(), |pending| pending.key == flying.key)
             .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
         match self.cold.timers.state(pending.timer) {
             State::Parked(reason) => self.cold.timers.queue(pending.timer, reason),
@@ -282,8 +284,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) partition: u32,
-    pub(crate) hash: u32,
-    pub(crate) batch: u64,
+    pub(crate) hash: KeptHash,
+    pub(crate) batch: Sequence,
     pub(crate) index: u32,
     pub(crate) count: u64,
     pub(crate) weight: u64,
@@ -291,7 +293,7 @@ pub(crate) struct Ticket {
 
 impl<K, V> Entry<K, V> {
     /// The entry's place, for when it has been given away.
-    pub(crate) fn ticket(&self, batch: u64) -> Ticket {
+    pub(crate) fn ticket(&self, batch: Sequence) -> Ticket {
         let Entry { partition, hash, count, weight, index, .. } = *self;
         Ticket { partition, hash, batch, index, count, weight }
     }

@@ -1,9 +1,12 @@
 use std::hash::Hash;
 
+use super::super::sequence::Sequence;
 use super::super::tick::Tick;
-use super::{Flying, Shard, spread};
+use super::super::timers::TimerId;
+use super::{Flying, Shard};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
+use crate::key::KeptHash;
 
 /// Whether what made a key due is meant for its pending generation too, and not only for those
 /// closed before it.
@@ -18,8 +21,8 @@ pub(super) fn is_asked_for(reason: FlushReason, count: u32, flush_at_count: u32)
 
 /// A generation that is due, and where in the table it is.
 struct Due {
-    timer: u32,
-    hash: u32,
+    timer: TimerId,
+    hash: KeptHash,
     reason: FlushReason,
     bucket: usize,
 }
@@ -28,17 +31,17 @@ struct Due {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Numbering {
     /// All of this one.
-    Together(u64),
+    Together(Sequence),
     /// Each of one of its own; this is the first.
-    Apart(u64),
+    Apart(Sequence),
 }
 
 impl Numbering {
     /// The batch of the next entry, and its place there.
-    fn place(self, taken: usize) -> (u64, u32) {
+    fn place(self, taken: usize) -> (Sequence, u32) {
         match self {
             Numbering::Together(batch) => (batch, taken as u32),
-            Numbering::Apart(first) => (first + taken as u64, 0),
+            Numbering::Apart(first) => (first.after(taken), 0),
         }
     }
 }
@@ -76,14 +79,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     }
 
     #[inline]
-    fn find(&self, (timer, hash, reason): (u32, u32, FlushReason)) -> Due {
+    fn find(&self, (timer, hash, reason): (TimerId, KeptHash, FlushReason)) -> Due {
         Due { timer, hash, reason, bucket: self.bucket_of(timer, hash) }
     }
 
     #[inline]
-    fn bucket_of(&self, timer: u32, hash: u32) -> usize {
+    fn bucket_of(&self, timer: TimerId, hash: KeptHash) -> usize {
         self.pending
-            .find_bucket_index(spread(hash), |pending| pending.timer == timer)
+            .find_bucket_index(hash.spread(), |pending| pending.timer == timer)
             .unwrap_or_else(|| unreachable!("every live timer belongs to a pending generation"))
     }
 
@@ -95,7 +98,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let cold = &mut *self.cold;
         let found = self.pending.get_bucket_entry(bucket).unwrap_or_else(|_| unreachable!("it is there"));
         let key = &found.get().key;
-        if cold.flying.find(spread(hash), |flying| flying.key == *key).is_some() {
+        if cold.flying.find(hash.spread(), |flying| flying.key == *key).is_some() {
             cold.timers.park(timer, reason);
             return;
         }
@@ -137,7 +140,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         (reason, late): (FlushReason, Tick),
     ) -> Entry<K, V> {
         let (hash, index, count) = (flying.hash, flying.index, u64::from(flying.count));
-        self.cold.flying.insert_unique(spread(hash), flying, |flying| spread(flying.hash));
+        self.cold.flying.insert_unique(hash.spread(), flying, |flying| flying.hash.spread());
         self.leave(count);
         self.cold.tally.in_flight += count;
         let weight = data.weight();
@@ -159,14 +162,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// that gets settled.
     pub(crate) fn request(
         &mut self,
-        hash: u32,
+        hash: KeptHash,
         matches: impl Fn(&K) -> bool,
         reason: FlushReason,
         waiter: Option<&T>,
     ) -> Request {
         let cold = &mut *self.cold;
-        let pending = self.pending.find(spread(hash), |pending| matches(&pending.key));
-        let flying = cold.flying.find(spread(hash), |flying| matches(&flying.key));
+        let pending = self.pending.find(hash.spread(), |pending| matches(&pending.key));
+        let flying = cold.flying.find(hash.spread(), |flying| matches(&flying.key));
         let Some(key) = pending.map(|pending| &pending.key).or(flying.map(|flying| &flying.key)) else {
             return Request::default();
         };
@@ -188,7 +191,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         waiter: Option<&T>,
     ) -> (Request, Option<usize>) {
         let (timers, next) = self.cold.timers.scan(from, count);
-        let timers: Vec<u32> = timers.collect();
+        let timers: Vec<TimerId> = timers.collect();
         let mut all = Request::default();
         for timer in timers {
             if waiter.is_some() {

@@ -11,7 +11,9 @@ use rand::rngs::SmallRng;
 use super::{Host, Inserted, Lack, Need, Numbering, Owned, Settled, Settlement, Shard, Step, Ticket, Timing};
 use crate::aggregate::Aggregate;
 use crate::batch::{Entry, FlushReason};
+use crate::engine::sequence::Sequence;
 use crate::engine::tick::Tick;
+use crate::key::KeptHash;
 use crate::stats::Stats;
 
 /// The interval of all shards here, in ticks.
@@ -21,7 +23,7 @@ const INTERVAL: Tick = 100;
 struct Table<V> {
     shard: Shard<u32, V, char>,
     now: Tick,
-    batches: u64,
+    batches: usize,
 }
 
 struct At(Tick);
@@ -35,9 +37,18 @@ impl<V> Host<u32, V> for At {
         None
     }
 
-    fn hash(&self, key: &u32) -> u32 {
-        *key
+    fn hash(&self, key: &u32) -> KeptHash {
+        hash(*key)
     }
+}
+
+fn hash(key: u32) -> KeptHash {
+    KeptHash::from_bits(key)
+}
+
+/// Counts from 1.
+fn batch(number: usize) -> Sequence {
+    Sequence::FIRST.after(number - 1)
 }
 
 impl<V: Aggregate> Table<V> {
@@ -61,10 +72,10 @@ impl<V: Aggregate> Table<V> {
     }
 
     fn insert(&mut self, key: u32, item: V::Item) -> Result<Inserted, Lack> {
-        match self.shard.absorb(key, &Owned(key), item) {
+        match self.shard.absorb(hash(key), &Owned(key), item) {
             Ok((inserted, _)) => Ok(inserted),
             Err(refused) => {
-                let overcome = self.shard.overcome(key, Owned(key), refused, &At(self.now));
+                let overcome = self.shard.overcome(hash(key), Owned(key), refused, &At(self.now));
                 overcome.map_err(|refused| refused.why)
             }
         }
@@ -79,14 +90,14 @@ impl<V: Aggregate> Table<V> {
     fn take(&mut self) -> Vec<Entry<u32, V>> {
         self.batches += 1;
         let mut entries = Vec::new();
-        while self.shard.take(self.now, 10, Numbering::Together(self.batches), &mut entries) {}
+        while self.shard.take(self.now, 10, Numbering::Together(batch(self.batches)), &mut entries) {}
         entries
     }
 
     /// Settles an entry of the batch taken last.
     fn settle(&mut self, entry: &Entry<u32, V>, how: Settled) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        self.shard.settle(&[entry.ticket(self.batches)], how, &mut settlement);
+        self.shard.settle(&[entry.ticket(batch(self.batches))], how, &mut settlement);
         assert_eq!(settlement.keys, [*entry.key()], "it was in flight");
         settlement
     }
@@ -100,19 +111,19 @@ impl<V: Aggregate> Table<V> {
 
     fn requeue(&mut self, entry: Entry<u32, V>) -> Settlement<u32, char> {
         let mut settlement = Settlement::default();
-        let (ticket, now) = (entry.ticket(self.batches), Duration::from_millis(self.now));
+        let (ticket, now) = (entry.ticket(batch(self.batches)), Duration::from_millis(self.now));
         self.shard.requeue(&ticket, entry.data, now, &At(self.now), &mut settlement);
         settlement
     }
 
     /// A request for a key; how many generations the waiter has to wait for.
     fn request(&mut self, key: u32, waiter: Option<&char>) -> (bool, u32) {
-        let request = self.shard.request(key, |other| *other == key, FlushReason::Requested, waiter);
+        let request = self.shard.request(hash(key), |other| *other == key, FlushReason::Requested, waiter);
         (request.due, request.outstanding)
     }
 
     fn remove(&mut self, key: u32) -> Option<(Vec<V>, Settlement<u32, char>)> {
-        self.shard.remove(key, |other| *other == key)
+        self.shard.remove(hash(key), |other| *other == key)
     }
 
     fn stats(&self) -> Stats {

@@ -1,10 +1,9 @@
 //! A timer in the slab: where it stands and what it belongs to, in sixteen bytes.
 
 use crate::batch::FlushReason;
+use crate::key::KeptHash;
 
-const STATE_BITS: u32 = 4;
-/// How many bits of a key's hash are kept: as many as a state leaves room for in 32.
-pub(crate) const HASH_BITS: u32 = 32 - STATE_BITS;
+const STATE_BITS: u32 = u32::BITS - KeptHash::BITS;
 
 /// Where a timer stands. The ring that it is in follows from this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,16 +82,15 @@ const _: () = assert!(size_of::<Node>() == 16);
 
 impl Node {
     pub(super) fn alone(index: u32) -> Node {
-        Node { tick: 0, mark: Node::mark(0, State::Free), prev: index, next: index }
+        Node { tick: 0, mark: State::Free.code(), prev: index, next: index }
     }
 
-    pub(super) fn mark(hash: u32, state: State) -> u32 {
-        debug_assert!(hash >> HASH_BITS == 0, "a hash of more bits than are kept");
-        hash << STATE_BITS | state.code()
+    pub(super) fn mark(hash: KeptHash, state: State) -> u32 {
+        hash.bits() << STATE_BITS | state.code()
     }
 
-    pub(super) fn hash(&self) -> u32 {
-        self.mark >> STATE_BITS
+    pub(super) fn hash(&self) -> KeptHash {
+        KeptHash::from_bits(self.mark >> STATE_BITS)
     }
 
     pub(super) fn state(&self) -> State {

@@ -5,16 +5,20 @@ use proptest::prelude::*;
 use super::node::STATES;
 use super::*;
 
-fn due(timers: &mut Timers) -> Vec<u32> {
-    let mut hashes = Vec::new();
-    while let Some((timer, hash, _)) = first_due(timers) {
-        hashes.push(hash);
-        timers.cancel(timer);
-    }
-    hashes
+fn hash(label: u32) -> KeptHash {
+    KeptHash::from_bits(label)
 }
 
-fn first_due(timers: &Timers) -> Option<(u32, u32, FlushReason)> {
+fn due(timers: &mut Timers) -> Vec<u32> {
+    let mut labels = Vec::new();
+    while let Some((timer, hash, _)) = first_due(timers) {
+        labels.push(hash.bits());
+        timers.cancel(timer);
+    }
+    labels
+}
+
+fn first_due(timers: &Timers) -> Option<(TimerId, KeptHash, FlushReason)> {
     timers.due().next()
 }
 
@@ -28,20 +32,21 @@ fn expire_all(timers: &mut Timers, now: Tick) -> Option<Tick> {
 
 #[test]
 fn a_node_keeps_hash_and_state() {
+    let hash = hash((1 << KeptHash::BITS) - 1);
     for (code, state) in (0..).zip(STATES) {
         assert_eq!(state.code(), code);
         let mut node = Node::alone(0);
-        node.mark = Node::mark((1 << HASH_BITS) - 1, State::Armed);
+        node.mark = Node::mark(hash, State::Armed);
         node.set_state(state);
-        assert_eq!((node.state(), node.hash()), (state, (1 << HASH_BITS) - 1));
+        assert_eq!((node.state(), node.hash()), (state, hash));
     }
 }
 
 #[test]
 fn a_timer_armed_for_now_or_the_past_fires_at_the_next_look() {
     let mut timers = Timers::default();
-    timers.arm(1, 100, 100);
-    timers.arm(2, 100, 40);
+    timers.arm(hash(1), 100, 100);
+    timers.arm(hash(2), 100, 40);
     assert_eq!(expire_all(&mut timers, 100), None);
     assert_eq!(due(&mut timers), [1, 2]);
 }
@@ -49,12 +54,12 @@ fn a_timer_armed_for_now_or_the_past_fires_at_the_next_look() {
 #[test]
 fn twenty_identical_deadlines_all_fire_in_order() {
     let mut timers = Timers::default();
-    for hash in 0..20 {
-        timers.arm(hash, 0, 5_000);
+    for label in 0..20 {
+        timers.arm(hash(label), 0, 5_000);
     }
     let next = expire_all(&mut timers, 4_999).expect("armed");
     assert!(next <= 5_000);
-    assert_eq!(due(&mut timers), []);
+    assert!(due(&mut timers).is_empty());
     expire_all(&mut timers, 5_000);
     assert_eq!(due(&mut timers), (0..20).collect::<Vec<_>>());
 }
@@ -65,11 +70,11 @@ fn the_longest_delay_survives_every_alignment() {
     let starts = [0, 1, (1 << 30) - 1, u64::from(u32::MAX) - 5, 1 << 33];
     for (start, number) in starts.into_iter().flat_map(|start| (0..80).map(move |number| (start, number))) {
         let mut timers = Timers::nth(number);
-        timers.arm(7, start, start + longest);
+        timers.arm(hash(7), start, start + longest);
         let mut now = start;
         while let Some(next) = expire_all(&mut timers, now) {
             assert!(next > now && next <= start + longest);
-            assert_eq!(due(&mut timers), []);
+            assert!(due(&mut timers).is_empty());
             now = next;
         }
         assert_eq!((now, due(&mut timers)), (start + longest, vec![7]));
@@ -80,7 +85,7 @@ fn the_longest_delay_survives_every_alignment() {
 fn no_two_of_64_wheels_in_a_row_distribute_their_timers_at_the_same_time() {
     let begins = |number| {
         let mut timers = Timers::nth(number);
-        timers.arm(7, 0, 3_000);
+        timers.arm(hash(7), 0, 3_000);
         let mut now = 0;
         while let Some(next) = expire_all(&mut timers, now).filter(|&next| next < 3_000) {
             now = next;
@@ -94,13 +99,13 @@ fn no_two_of_64_wheels_in_a_row_distribute_their_timers_at_the_same_time() {
 #[test]
 fn an_empty_wheel_gives_its_memory_back() {
     let mut timers = Timers::default();
-    let timer = timers.arm(1, 0, 10);
+    let timer = timers.arm(hash(1), 0, 10);
     timers.shrink();
     assert_eq!(timers.len(), 1);
     timers.cancel(timer);
     timers.shrink();
     assert_eq!(timers.nodes.capacity(), 0);
-    timers.arm(2, 20, 30);
+    timers.arm(hash(2), 20, 30);
     expire_all(&mut timers, 30);
     assert_eq!(due(&mut timers), [2]);
 }
@@ -132,14 +137,14 @@ proptest! {
     #[test]
     fn fires_what_an_ordered_map_would(number: u32, start in 0..(1_u64 << 34), steps in steps()) {
         let mut timers = Timers::nth(number);
-        let mut model: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+        let mut model: BTreeMap<u32, (TimerId, u64)> = BTreeMap::new();
         let (mut now, mut label) = (start, 0);
         for step in steps {
             match step {
                 Step::Arm(delay) => {
                     label += 1;
                     let announced = timers.next();
-                    model.insert(label, (timers.arm(label, now, now + delay), now + delay));
+                    model.insert(label, (timers.arm(hash(label), now, now + delay), now + delay));
                     assert_eq!(model[&label].0, announced);
                 }
                 Step::Cancel(which) if !model.is_empty() => {

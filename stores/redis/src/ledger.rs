@@ -46,9 +46,9 @@ impl Ledger {
         self
     }
 
-    /// The key of an instance's record, for a read that asks at one instant for a total and whether the batch in flight
-    /// is in it: a hash in which the field of a sequence, if it is there, is a text that
-    /// [`Fate`](write_behind::exactly_once::Fate) reads.
+    /// The key of an instance's record, for a read that asks at one instant for a total and whether the batch in flight is
+    /// in it: a hash, whose field of the sequence's name holds a text that [`Fate`](write_behind::exactly_once::Fate)
+    /// reads.
     ///
     /// ```
     /// use write_behind_redis::Ledger;

@@ -73,8 +73,7 @@ impl Ledger {
     }
 
     /// The table of fates, quoted, for a read that asks in one statement for a row and whether the batch in flight
-    /// is in it: columns `instance`, `sequence` (both integers, the instance `as i64`) and `fate`, a text that
-    /// [`Fate`] reads.
+    /// is in it: columns `instance`, `sequence` (the instance `as i64`) and `fate`, a text that [`Fate`] reads.
     ///
     /// ```
     /// use write_behind_sqlite::Ledger;

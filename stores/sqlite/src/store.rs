@@ -94,6 +94,26 @@ impl<W> SqliteStore<W> {
         Ok(store)
     }
 
+    /// The connection, to read what was written. Batches wait for whoever holds the lock.
+    ///
+    /// ```
+    /// use write_behind::Sum;
+    /// use write_behind_sqlite::{SqliteStore, Sums};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("views.db");
+    /// let sums = Sums::<String, Sum<i64>>::new("page_views").key("page").value("views");
+    /// let store = SqliteStore::open(&path, sums)?;
+    /// let connection = store.connection().lock().unwrap();
+    /// let pages: i64 = connection.query_row("select count(*) from page_views", [], |row| row.get(0))?;
+    /// assert_eq!(pages, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Mutex<Connection>> {
+        &self.connection
+    }
+
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
     /// if it does not yet it never will, because its id is taken out of use.
     ///

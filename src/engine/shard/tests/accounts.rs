@@ -12,7 +12,7 @@ fn room_is_asked_for_before_anything_is_touched() {
     assert_eq!(table.insert(1, 12), Err(Lack::Room(Need { keys: 0, weight: 1 })));
     let stats = table.stats();
     assert_eq!((stats.accepted, stats.keys, stats.weight), (2, 1, 2));
-    assert_eq!(table.shard.pending_data(1, |_| true), [[10, 11]]);
+    assert_eq!(table.shard.pending_data(hash(1), |_| true), [[10, 11]]);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_overflowing_total_needs_weight() {
     table.insert(1, 100).expect("there is room");
     table.insert(1, 1).expect("a total does not grow");
     assert_eq!(table.insert(1, 100), Err(Lack::Room(Need { keys: 0, weight: 1 })));
-    assert_eq!(table.shard.pending_data(1, |_| true), [Sum(101)]);
+    assert_eq!(table.shard.pending_data(hash(1), |_| true), [Sum(101)]);
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn abandoning_hands_everything_out_in_order() {
     table.insert(1, 102).expect("there is room");
     table.insert(2, 5).expect("there is room");
     table.request(2, None);
-    table.shard.take(0, 1, Numbering::Together(1), &mut Vec::new());
+    table.shard.take(0, 1, Numbering::Together(batch(1)), &mut Vec::new());
     assert_eq!(table.stats().in_flight, 1);
-    let (left, inserts) = table.shard.abandon(&[1]);
+    let (left, inserts) = table.shard.abandon(&[batch(1)]);
     assert_eq!((left.len(), inserts), (3, 3));
     let stats = table.stats();
     assert_eq!((stats.pending, stats.in_flight, stats.returned, stats.keys), (0, 1, 3, 1));
@@ -131,7 +131,7 @@ fn those_who_wait_for_a_whole_run_are_told_once() {
         table.insert(key, 1).expect("there is room");
         table.request(key, (key < 3).then_some(&'w'));
     }
-    let tickets: Vec<Ticket> = table.take().iter().map(|entry| entry.ticket(1)).collect();
+    let tickets: Vec<Ticket> = table.take().iter().map(|entry| entry.ticket(batch(1))).collect();
     let mut settlement = Settlement::default();
     table.shard.settle(&tickets, Settled::Flushed, &mut settlement);
     assert_eq!((settlement.keys, settlement.reached), (vec![1, 2, 3], vec![('w', 2)]));

@@ -29,13 +29,16 @@ fn a_taken_generation_is_in_flight_until_it_is_settled() {
     table.insert(1, 10).expect("there is room");
     table.request(1, None);
     let taken = table.take();
-    assert_eq!(table.shard.in_flight(1, |_| true), Some(InFlight { batch: 1, index: 0, count: 1 }));
+    assert_eq!(
+        table.shard.in_flight(hash(1), |_| true),
+        Some(InFlight { batch: batch(1), index: 0, count: 1 })
+    );
     assert_eq!(table.stats().in_flight, 1);
-    assert!(table.shard.contains(1, |_| true));
+    assert!(table.shard.contains(hash(1), |_| true));
     let settlement = table.settle(&taken[0], Settled::Flushed);
     assert_eq!(settlement.freed, Need { keys: 1, weight: 1 });
-    assert!(table.shard.is_empty() && !table.shard.contains(1, |_| true));
-    assert!(!table.lands(taken[0].ticket(1)), "settled twice");
+    assert!(table.shard.is_empty() && !table.shard.contains(hash(1), |_| true));
+    assert!(!table.lands(taken[0].ticket(batch(1))), "settled twice");
 }
 
 #[test]
@@ -103,8 +106,8 @@ fn an_overflow_closes_the_generation_and_keeps_the_order() {
     table.now = 10;
     assert_eq!(table.insert(1, 100), Ok(Inserted::Due), "the older one leaves at once");
     assert_eq!(table.insert(1, 100), Ok(Inserted::Absorbed));
-    assert_eq!(table.shard.pending_data(1, |_| true), [Sum(100); 3]);
-    assert_eq!(table.shard.pending_count(1, |_| true), 3);
+    assert_eq!(table.shard.pending_data(hash(1), |_| true), [Sum(100); 3]);
+    assert_eq!(table.shard.pending_count(hash(1), |_| true), 3);
     for _ in 0..2 {
         let taken = table.take();
         assert_eq!(data(&taken), [(1, Sum(100))]);
@@ -194,9 +197,9 @@ fn a_split_batch_is_settled_under_its_new_name() {
     table.insert(2, 20).expect("there is room");
     table.expire(INTERVAL);
     let taken = table.take();
-    table.shard.rebook(taken[1].hash, (1, 1), (7, 0));
-    assert!(!table.lands(taken[1].ticket(1)));
-    assert!(table.lands(Ticket { index: 0, ..taken[1].ticket(7) }));
+    table.shard.rebook(taken[1].hash, (batch(1), 1), (batch(7), 0));
+    assert!(!table.lands(taken[1].ticket(batch(1))));
+    assert!(table.lands(Ticket { index: 0, ..taken[1].ticket(batch(7)) }));
     assert_eq!(table.stats().keys, 1);
 }
 
