@@ -55,8 +55,8 @@ pub struct Peek<V> {
     /// What has been handed to the sink and is not yet acknowledged, and the batch it is in. Data
     /// that `handle_error` is working on is its own and not to be seen here.
     pub in_flight: Option<(V, BatchId)>,
-    /// How many inserts of the key's partition have been settled so far.
-    pub(crate) settled: u64,
+    /// How much data of the key's partition has moved on so far.
+    pub(crate) moved: (u64, u64),
 }
 
 impl<V> Peek<V> {
@@ -107,8 +107,8 @@ impl<V> Peek<V> {
     pub fn stayed_until(&self, later: &Self) -> bool {
         let batch = |peek: &Self| peek.in_flight.as_ref().map(|(_, batch)| *batch);
         // A key is in one batch at a time. If that is there in both looks no other was in between; if there is none
-        // in either, one that was in between has been settled.
-        batch(self) == batch(later) && (batch(self).is_some() || self.settled == later.settled)
+        // in either, what was in one between them has left the table, or has been settled.
+        batch(self) == batch(later) && (batch(self).is_some() || self.moved == later.moved)
     }
 }
 

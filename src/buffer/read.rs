@@ -47,7 +47,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         V: Clone,
     {
         let seen = self.callable().peek(key);
-        Peek { pending: seen.pending, in_flight: seen.in_flight, settled: seen.settled }
+        Peek { pending: seen.pending, in_flight: seen.in_flight, moved: seen.moved }
     }
 
     /// Whether there is data of `key`, pending or in flight.

@@ -25,7 +25,7 @@ macro_rules! absent {
 #[cfg(not(feature = "postgres"))]
 absent!(postgres, "Postgres", "postgres", fn run());
 #[cfg(not(feature = "postgres"))]
-absent!(log_table, "Postgres", "postgres", fn run());
+pub(crate) use self::postgres as log_table;
 #[cfg(not(feature = "redis"))]
 absent!(redis, "Redis", "redis", fn run());
 #[cfg(not(feature = "nats"))]

@@ -52,6 +52,9 @@ use crate::counters::Counters;
 use crate::http::Service;
 use crate::totals::Totals;
 
+/// What the buffer writes to.
+type Sink<S> = Burying<ExactlyOnce<Noted<S>>, String, Sum<i64>>;
+
 /// Whether everything is stored.
 type Ended = Result<bool, Box<dyn Error>>;
 
@@ -111,26 +114,14 @@ where
     S: AsyncStore<String, Sum<i64>> + 'static,
 {
     let path = args.dead_letter();
-    let cannot_use = |error| format!("the dead-letter file {} cannot be used: {error}", path.display());
+    let cannot_use =
+        |error: io::Error| format!("the dead-letter file {} cannot be used: {error}", path.display());
     let letters = DeadLetters::open(&path).map_err(cannot_use)?;
     let backend = Arc::new(Backend::new(counters, letters));
     let store = Noted { store, backend: Arc::clone(&backend), twice: args.send_twice };
     let sink = Arc::new(Burying::new(ExactlyOnce::new(store), Arc::clone(&backend.letters)));
 
-    let store = sink.sink().store();
-    let replayed =
-        backend.letters.replay_resolving_async(Arc::clone(&sink), async |batch| store.void(batch).await);
-    let replayed = replayed.await.map_err(cannot_use)?;
-    let (path, problem) = (path.display(), replayed.first_problem.unwrap_or_default());
-    if replayed.applied + replayed.had_been > 0 {
-        info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
-    }
-    if replayed.stopped {
-        return Err(cannot(problem).into());
-    }
-    if replayed.left > 0 {
-        warn!("{path}: {} dead letters stay, the first because {problem}", replayed.left);
-    }
+    replay(&backend, &sink).await.map_err(cannot_use)??;
     if args.hydrate {
         let totals = backend.counters.load().await.map_err(cannot)?;
         backend.totals.get_or_init(|| Totals::new(totals));
@@ -145,6 +136,27 @@ where
     let service = Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend) };
     let deadline = listen(listener, service, args.shutdown_within).await?;
     Ok(drain::drain(&buffer, &backend, deadline).await)
+}
+
+/// Applies what earlier runs could not store, each once, before anything new is written.
+async fn replay<S>(backend: &Backend, sink: &Arc<Sink<S>>) -> io::Result<Result<(), String>>
+where
+    S: AsyncStore<String, Sum<i64>> + 'static,
+{
+    let (letters, store) = (&backend.letters, sink.sink().store());
+    let replayed =
+        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch).await).await?;
+    let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
+    if replayed.applied + replayed.had_been > 0 {
+        info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
+    }
+    if replayed.stopped {
+        return Ok(Err(cannot(problem)));
+    }
+    if replayed.left > 0 {
+        warn!("{path}: {} dead letters stay, the first because {problem}", replayed.left);
+    }
+    Ok(Ok(()))
 }
 
 fn builder(args: &Args) -> Builder<String, Sum<i64>> {

@@ -149,7 +149,7 @@ impl AsyncStore<String, Sum<i64>> for Nats {
             )
         };
         if voided {
-            return Ok(self.log.store.void(id).await?);
+            return self.log.store.void(id).await;
         }
         if !known {
             self.register(id.instance).await?;
@@ -162,7 +162,7 @@ impl AsyncStore<String, Sum<i64>> for Nats {
 
     async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
         self.state().voided.insert(batch);
-        Ok(self.log.store.void(batch).await?)
+        self.log.store.void(batch).await
     }
 
     /// Only when what is settled has also been moved, or it would be refused when its turn comes.

@@ -40,10 +40,11 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
         Some(InFlight { batch: flying.batch, index: flying.index, count: u64::from(flying.count) })
     }
 
-    /// How many inserts have left the partition for good.
-    pub(crate) fn settled(&self) -> u64 {
+    /// How many inserts have left the table, less those that came back, and how many have been settled: if both are what
+    /// they were, no data was taken and settled in between.
+    pub(crate) fn moved(&self) -> (u64, u64) {
         let tally = &self.cold.tally;
-        tally.flushed + tally.gave_up + tally.returned
+        (tally.left_pending, tally.flushed + tally.gave_up + tally.returned)
     }
 
     pub(crate) fn contains(&self, hash: KeptHash, matches: impl Fn(&K) -> bool) -> bool {

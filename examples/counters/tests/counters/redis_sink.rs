@@ -80,6 +80,20 @@ fn a_read_is_exact_at_every_moment_of_a_flush_to_redis() {
 }
 
 #[test]
+fn sync_mode_stores_in_redis_before_it_answers_and_never_wraps() {
+    let Some(server) = redis() else { return };
+    let (home, url) = (Home::new(), url(&server));
+    let service = home.start(&["--sink", "redis", "--redis", &url, "--mode", "sync"]);
+    let client = service.client();
+    client.increment("k", i64::MAX);
+    assert_eq!(totals(&mut connect(&server)), once("k", i64::MAX));
+    let refused = client.try_increment("k", 1).unwrap();
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert_eq!(totals(&mut connect(&server)), once("k", i64::MAX));
+    service.stop();
+}
+
+#[test]
 fn what_redis_records_stays_bounded() {
     let Some(server) = redis() else { return };
     let (home, url) = (Home::new(), url(&server));
