@@ -6,6 +6,7 @@
 
 mod args;
 mod backend;
+mod dashboard;
 mod dead_letters;
 mod drain;
 mod exact_read;
@@ -13,6 +14,7 @@ mod folding;
 mod http;
 mod increment;
 mod logging;
+mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(not(feature = "nats"))]
@@ -43,14 +45,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
-use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
+use write_behind::{Buffer, BuildError, MetricsObserver, RetryPolicy, SummingBuffer};
 
 use crate::args::Args;
 use crate::backend::{Backend, Cancellations};
+use crate::dashboard::{Dashboard, Watched};
 use crate::dead_letters::DeadLetters;
 use crate::http::Service;
 use crate::sink::Sink;
@@ -91,16 +95,20 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let backend = Arc::new(open(args, target, &dead_letter).await?);
-    let buffer = start_buffer(args, &backend)?;
+    let metrics = metrics::routes()?;
+    let dashboard = Arc::<Dashboard>::default();
+    let buffer = start_buffer(args, &backend, &dashboard)?;
     let service = Service {
         mode: args.mode,
         interval: args.interval,
         buffer: buffer.clone(),
         backend: Arc::clone(&backend),
+        dashboard,
     };
     let folded = Arc::clone(&backend);
     tokio::spawn(async move { folding::run(&folded).await });
-    let deadline = serve(listener, service, args.shutdown_within).await?;
+    let router = http::router(service, metrics);
+    let deadline = serve(listener, router, args.shutdown_within).await?;
     Ok(drain::drain(&buffer, &backend, deadline).await)
 }
 
@@ -133,7 +141,11 @@ async fn open(args: &Args, target: Target, dead_letter: &Path) -> Result<Backend
     Ok(backend)
 }
 
-fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<String, i64>, BuildError> {
+fn start_buffer(
+    args: &Args,
+    backend: &Arc<Backend>,
+    dashboard: &Arc<Dashboard>,
+) -> Result<SummingBuffer<String, i64>, BuildError> {
     // Without end, as is the default: an outage must lose nothing. Keys that can never succeed are told
     // apart by the sink and go to the dead letters.
     let retry = RetryPolicy::new().delay(Duration::from_millis(100)).cap(Duration::from_secs(5)).jitter(0.5);
@@ -147,25 +159,28 @@ fn start_buffer(args: &Args, backend: &Arc<Backend>) -> Result<SummingBuffer<Str
         .max_weight(args.max_keys.saturating_mul(4))
         .flush_timeout(args.flush_timeout)
         .retry(retry)
-        .observer(Cancellations(Arc::clone(backend)));
+        .observer(Cancellations(Arc::clone(backend)))
+        .observer(Arc::clone(dashboard))
+        .observer(MetricsObserver::new());
     if let Some(inserts) = args.flush_at_count {
         builder = builder.flush_at_count(inserts);
     }
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at_count(updates);
     }
-    builder.start_async(Sink::new(Arc::clone(backend), args.send_twice))
+    let sink = Sink::new(Arc::clone(backend), args.send_twice);
+    builder.start_async(Watched { sink, dashboard: Arc::clone(dashboard) })
 }
 
 /// Serves until a signal comes, and says by when all must be over.
-async fn serve(listener: TcpListener, service: Service, within: Duration) -> std::io::Result<Instant> {
+async fn serve(listener: TcpListener, router: Router, within: Duration) -> std::io::Result<Instant> {
     let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     println!("listening on http://{}", listener.local_addr()?);
     let stop = Arc::new(Notify::new());
     let stopped = Arc::clone(&stop).notified_owned();
-    let server = axum::serve(listener, http::router(service)).with_graceful_shutdown(stopped);
+    let server = axum::serve(listener, router).with_graceful_shutdown(stopped);
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended??,
