@@ -26,6 +26,7 @@ use crate::stats::Stats;
 /// | `write_behind_keys`, `write_behind_max_keys` | gauge | keys |
 /// | `write_behind_weight`, `write_behind_max_weight` | gauge | what aggregates weigh |
 /// | `write_behind_oldest_pending_seconds` | gauge | seconds |
+/// | `write_behind_degraded_seconds` | gauge | seconds, 0 if the last attempt was no failure |
 /// | `write_behind_hibernating` | gauge | 1 at rest, 0 awake |
 /// | `write_behind_flush_seconds` | histogram | seconds per attempt |
 /// | `write_behind_lateness_seconds` | histogram | seconds from the deadline to the flush, per batch |

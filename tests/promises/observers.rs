@@ -227,6 +227,22 @@ fn statistics_are_told_while_the_buffer_is_awake_and_not_at_rest() {
     assert!(last.hibernating && last.pending == 0 && last.oldest_pending.is_zero());
 }
 
+/// A gauge that nobody corrects would show data that has been stored long ago.
+#[test]
+fn what_the_last_flush_changed_is_told_once_and_soon() {
+    let meter = Meter::default();
+    let observer = meter.clone();
+    let rig = Lists::start(Driver::Inline, |builder| {
+        builder.observer(observer).interval(secs(5) + Duration::from_millis(300)).hibernate_after(secs(3_600))
+    });
+    rig.insert(1, 1);
+    rig.advance(secs(60));
+    let told = meter.told.lock().unwrap().clone();
+    let flushed: Vec<_> = told.iter().map(|stats| (stats.pending, stats.flushed)).collect();
+    // Five times while it waits, once when it is gone, and at the minute's end, when this test looks.
+    assert_eq!(flushed, [(1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (0, 1), (0, 1)]);
+}
+
 #[test]
 fn a_batch_says_how_late_it_is() {
     #[derive(Clone, Default)]

@@ -124,7 +124,8 @@ Durations are written as 300ms, 5s, 2m or 1h.
 Which databases there are besides SQLite is decided when this is built: the features postgres, redis and
 nats, and tls for Postgres, or full.
 
-POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz.
+POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz,
+GET / for a page that shows what happens, GET /metrics for Prometheus.
 
 Exit status: 0 everything is stored; 1 something is in the dead-letter file instead; 2 the service
 could not start (bad option, address in use, database not reachable).";

@@ -17,6 +17,7 @@ use write_behind::{InsertErrorKind, SummingBuffer};
 use crate::args::Mode;
 use crate::backend::Backend;
 use crate::counters::{self, Counter};
+use crate::dashboard::{self, Dashboard};
 use crate::increment::Increment;
 
 const MAX_BODY: usize = 16 * 1024;
@@ -29,14 +30,17 @@ pub(crate) struct Service {
     pub(crate) interval: Duration,
     pub(crate) buffer: SummingBuffer<String, i64>,
     pub(crate) backend: Arc<Backend>,
+    pub(crate) dashboard: Arc<Dashboard>,
 }
 
-pub(crate) fn router(service: Service) -> Router {
+pub(crate) fn router(service: Service, metrics: Router<Service>) -> Router {
     Router::new()
         .route("/increment", post(increment))
         .route("/counters/{key}", get(counter))
         .route("/stats", get(stats))
         .route("/healthz", get(healthz))
+        .merge(dashboard::routes())
+        .merge(metrics)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")

@@ -9,11 +9,13 @@ mod absent;
 mod args;
 mod backend;
 mod counters;
+mod dashboard;
 mod drain;
 mod http;
 mod increment;
 #[cfg(feature = "postgres")]
 mod log_table;
+mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "postgres")]
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
+use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -38,7 +41,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use write_behind::dead_letters::{Burying, DeadLetters};
 use write_behind::exactly_once::{AsyncStore, ExactlyOnce};
-use write_behind::{Buffer, Builder, RetryPolicy, Sum};
+use write_behind::{Buffer, Builder, MetricsObserver, RetryPolicy, Sum};
 
 #[cfg(not(feature = "nats"))]
 use crate::absent::nats;
@@ -49,6 +52,7 @@ use crate::absent::{log_table, postgres};
 use crate::args::{Args, Target};
 use crate::backend::{Backend, Cancellations, Noted};
 use crate::counters::Counters;
+use crate::dashboard::{Dashboard, Watched};
 use crate::http::Service;
 use crate::totals::Totals;
 
@@ -127,14 +131,19 @@ where
         backend.totals.get_or_init(|| Totals::new(totals));
     }
     let cancellations = Cancellations(Arc::clone(&backend));
-    let buffer = builder(args).observer(cancellations).start_async(Arc::clone(&sink))?;
+    let metrics = metrics::routes()?;
+    let dashboard = Arc::<Dashboard>::default();
+    let watched = Watched { sink: Arc::clone(&sink), dashboard: Arc::clone(&dashboard) };
+    let builder = builder(args).observer(cancellations).observer(Arc::clone(&dashboard));
+    let buffer = builder.observer(MetricsObserver::new()).start_async(watched)?;
     sink.sink().register_async::<String, Sum<i64>>(buffer.instance()).await.map_err(cannot)?;
 
     let folding = Arc::clone(&backend);
     tokio::spawn(async move { folding.fold().await });
     let (mode, interval) = (args.mode, args.interval);
-    let service = Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend) };
-    let deadline = listen(listener, service, args.shutdown_within).await?;
+    let service =
+        Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend), dashboard };
+    let deadline = listen(listener, http::router(service, metrics), args.shutdown_within).await?;
     Ok(drain::drain(&buffer, &backend, deadline).await)
 }
 
@@ -183,14 +192,14 @@ fn builder(args: &Args) -> Builder<String, Sum<i64>> {
 }
 
 /// Serves until a signal comes, and says by when all must be over.
-async fn listen(listener: TcpListener, service: Service, within: Duration) -> io::Result<Instant> {
+async fn listen(listener: TcpListener, router: Router, within: Duration) -> io::Result<Instant> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     println!("listening on http://{}", listener.local_addr()?);
     let stop = Arc::new(Notify::new());
     let stopped = Arc::clone(&stop).notified_owned();
-    let server = axum::serve(listener, http::router(service)).with_graceful_shutdown(stopped);
+    let server = axum::serve(listener, router).with_graceful_shutdown(stopped);
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended??,

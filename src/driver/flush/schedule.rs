@@ -114,8 +114,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             state.measured_at = now;
             step.measure = true;
         }
-        // At rest nothing changes, and nothing wakes up.
-        (!idle).then(|| tick::ceil(state.measured_at + every))
+        // Without anything to do nothing changes and nothing wakes up, once what changed last has been told.
+        let untold = state.idle_since.is_some_and(|since| state.measured_at < since);
+        (!idle || untold).then(|| tick::ceil(state.measured_at + every))
     }
 
     /// How many timers one step expires at most, about: what is handed out first need not wait for

@@ -3,14 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 use test_servers::{LIMIT, signal};
 
-use crate::command_line::run;
 use crate::http::Client;
 
 /// A directory for what a service writes; outlives the processes that run in it.
@@ -67,6 +66,25 @@ impl Home {
     pub(crate) fn start_trusting(&self, certificate: &Path, options: &[&str]) -> Service {
         Service::start(self.directory.path(), options, Some(certificate))
     }
+}
+
+/// Runs the service to its end: exit code and all that it wrote.
+pub(crate) fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counters"));
+    command.current_dir(home.directory()).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    let child = command.spawn().unwrap();
+    let pid = child.id();
+    let (ended, end) = channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+    let Ok(Output { status, stdout, stderr }) = end.recv_timeout(LIMIT) else {
+        signal(pid, "KILL");
+        panic!("{options:?} did not stop the start");
+    };
+    let text = [stdout, stderr].map(|output| String::from_utf8(output).unwrap()).concat();
+    (status.code(), text)
 }
 
 /// Killed when dropped.
