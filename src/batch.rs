@@ -184,6 +184,13 @@ pub struct FlushBatch<K, V> {
     pub(crate) settled_below: u64,
 }
 
+/// Another handle to the same batch, as for a thread that writes it. Copies no data.
+impl<K, V> Clone for FlushBatch<K, V> {
+    fn clone(&self) -> Self {
+        FlushBatch { content: Arc::clone(&self.content), ..*self }
+    }
+}
+
 impl<K, V> FlushBatch<K, V> {
     /// The batch's id.
     #[must_use]

@@ -12,6 +12,7 @@
 #![deny(missing_docs, missing_debug_implementations)]
 
 mod aggregate;
+mod as_text;
 #[cfg(feature = "tokio")]
 mod async_data_buffer;
 mod batch;
@@ -45,6 +46,7 @@ mod telemetry;
 mod undelivered;
 
 pub use aggregate::{Addend, Aggregate, Count, Increment, Last, Max, Min, Sum};
+pub use as_text::ParseBatchIdError;
 #[cfg(feature = "tokio")]
 pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
 pub use batch::{BatchId, Entry, FlushBatch, FlushContext, FlushReason};

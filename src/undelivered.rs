@@ -128,13 +128,18 @@ impl<K, V> LeftBatch<K, V> {
     fn into_undelivered(self) -> Vec<Undelivered<K, V>> {
         let LeftBatch { content, state, may_be_applied } = self;
         let batch = Some(content.id);
-        let undelivered = |held| Undelivered { held, batch, state: state.clone(), may_be_applied };
+        let undelivered =
+            |held, place| Undelivered { held, batch, state: state.clone(), may_be_applied, place };
         if let UndeliveredState::InCallback = state {
             let places = 0..content.entries.len();
-            return places.map(|index| undelivered(Held::Shared(Arc::clone(&content), index))).collect();
+            return places
+                .map(|index| undelivered(Held::Shared(Arc::clone(&content), index), index))
+                .collect();
         }
-        let entries = unwrap_soon(content).entries.into_iter();
-        entries.map(|Entry { key, data, count, .. }| undelivered(Held::Own { key, data, count })).collect()
+        let entries = unwrap_soon(content).entries.into_iter().zip(0..);
+        let own =
+            |(Entry { key, data, count, .. }, place)| undelivered(Held::Own { key, data, count }, place);
+        entries.map(own).collect()
     }
 }
 
@@ -160,6 +165,8 @@ pub struct Undelivered<K, V> {
     batch: Option<BatchId>,
     state: UndeliveredState,
     may_be_applied: bool,
+    /// In its batch.
+    place: usize,
 }
 
 #[derive(Debug)]
@@ -206,7 +213,7 @@ pub enum UndeliveredState {
 impl<K, V> Undelivered<K, V> {
     fn pending(key: K, data: V, count: u64) -> Self {
         let held = Held::Own { key, data, count };
-        Undelivered { held, batch: None, state: UndeliveredState::Pending, may_be_applied: false }
+        Undelivered { held, batch: None, state: UndeliveredState::Pending, may_be_applied: false, place: 0 }
     }
 
     /// The key.
@@ -238,6 +245,12 @@ impl<K, V> Undelivered<K, V> {
     /// the sink named this key alone as failed: then it is the id that the next attempt would have had.
     pub fn batch(&self) -> Option<BatchId> {
         self.batch
+    }
+
+    /// Its place in that batch.
+    #[cfg_attr(not(feature = "dead-letters"), allow(dead_code, reason = "they ask for it"))]
+    pub(crate) fn place(&self) -> usize {
+        self.place
     }
 
     /// How far it had got.

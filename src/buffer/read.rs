@@ -47,7 +47,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         V: Clone,
     {
         let seen = self.callable().peek(key);
-        Peek { pending: seen.pending, in_flight: seen.in_flight }
+        Peek { pending: seen.pending, in_flight: seen.in_flight, moved: seen.moved }
     }
 
     /// Whether there is data of `key`, pending or in flight.
@@ -128,6 +128,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[must_use = "what is removed will not be flushed"]
     pub fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
         self.callable().remove(key)
+    }
+
+    /// What [`BatchId::instance`](crate::BatchId::instance) is in all batches of this buffer: to make it known to a
+    /// storage before the first of them.
+    ///
+    /// ```
+    /// use write_behind::Buffer;
+    /// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let events = Buffer::builder().start(store)?;
+    /// println!("writes as {:016x}", events.instance());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn instance(&self) -> u64 {
+        self.callable().instance
     }
 
     /// A snapshot of the counters. O(partitions).

@@ -77,16 +77,15 @@ impl Locked<'_> {
         Ok(lines.map(<[u8]>::to_vec).collect())
     }
 
-    /// Adds a line; it is on the disk when this returns `Ok`, and not in the file otherwise.
-    pub(super) fn append(&self, mut line: Vec<u8>) -> io::Result<()> {
-        line.push(b'\n');
+    /// Adds lines, each with its end; they are on the disk when this returns `Ok`, and not in the file otherwise.
+    pub(super) fn append(&self, mut lines: Vec<u8>) -> io::Result<()> {
         let mut file = self.open()?;
         let before = file.metadata()?.len();
         if !ends_with_newline(&mut file, before)? {
             // Somebody was killed in the middle of a line, which then was not acknowledged.
-            line.insert(0, b'\n');
+            lines.insert(0, b'\n');
         }
-        file.write_all(&line).and_then(|()| file.sync_all()).inspect_err(|_| {
+        file.write_all(&lines).and_then(|()| file.sync_all()).inspect_err(|_| {
             // Half a line would spoil the next one. If this fails as well there is no more to do.
             let _ = file.set_len(before).and_then(|()| file.sync_all());
         })

@@ -11,6 +11,7 @@ use super::file::{LineFile, Locked};
 use super::line::Line;
 use crate::batch::BatchId;
 use crate::dead_letter::{DeadLetter, Verdict};
+use crate::undelivered::{Undelivered, UndeliveredState};
 
 /// A file of dead letters, a JSON object in each line: `id`, `key`, `data`, `count`, and for people `reason` and `at`
 /// (seconds since 1970). Several processes and buffers may share it, if their keys and data are of the same types.
@@ -76,7 +77,8 @@ impl<K: Serialize, V: Serialize> DeadLetters<K, V> {
     /// [`Verdict::Keep`] if it could not be written. Blocks.
     ///
     /// Where an attempt [may have been applied](DeadLetter::may_be_applied) the line names the batch, as `in_doubt`,
-    /// and **counts twice if it was**.
+    /// and **counts twice if it was**, unless the doubt is resolved before
+    /// ([`replay_resolving`](Self::replay_resolving)).
     ///
     /// ```
     /// use write_behind::dead_letters::DeadLetters;
@@ -97,16 +99,17 @@ impl<K: Serialize, V: Serialize> DeadLetters<K, V> {
     /// }
     /// ```
     pub fn bury(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {
-        let in_doubt = letter.may_be_applied().then(|| letter.batch());
+        let in_doubt = letter.may_be_applied().then(|| (letter.batch(), letter.place()));
         let (entry, reason) = ((letter.key(), letter.data(), letter.count()), letter.cause().to_string());
-        match self.write(entry, reason, in_doubt) {
+        match self.write([(entry, reason, in_doubt)]) {
             Ok(()) => Verdict::Forget,
             Err(_counted) => Verdict::Keep(letter),
         }
     }
 
-    /// Writes what came back from elsewhere, such as [`shutdown`](crate::Buffer::shutdown), to the file. On the disk
-    /// when it returns. Blocks.
+    /// Writes what [`shutdown`](crate::Buffer::shutdown) has handed back to the file, and where it
+    /// [may have been applied](Undelivered::may_be_applied) names the batch in the line, as `in_doubt`: for
+    /// [`replay_resolving`](Self::replay_resolving), which asks the storage. All or none, in one write. On the disk when it returns. Blocks.
     ///
     /// ```
     /// use write_behind::dead_letters::DeadLetters;
@@ -116,29 +119,76 @@ impl<K: Serialize, V: Serialize> DeadLetters<K, V> {
     ///     letters: &DeadLetters<String, Sum<i64>>,
     ///     error: ShutdownError<String, Sum<i64>>,
     /// ) -> std::io::Result<()> {
-    ///     for left in error.into_undelivered() {
-    ///         // Where `may_be_applied`, ask the store whether `batch` is there.
-    ///         letters.add(left.key(), left.data(), left.count(), "no time was left")?;
-    ///     }
-    ///     Ok(())
+    ///     letters.add_undelivered(&error.into_undelivered().into_iter().collect::<Vec<_>>())
     /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_undelivered(&self, left: &[Undelivered<K, V>]) -> io::Result<()> {
+        self.write(left.iter().map(|left| {
+            let in_doubt = left.batch().filter(|_| left.may_be_applied()).map(|batch| (batch, left.place()));
+            ((left.key(), left.data(), left.count()), why(left.state()), in_doubt)
+        }))
+    }
+
+    /// Writes what comes from elsewhere to the file. On the disk when it returns. Blocks.
+    ///
+    /// ```
+    /// use write_behind::Sum;
+    /// use write_behind::dead_letters::DeadLetters;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("letters");
+    /// let letters = DeadLetters::<String, Sum<i64>>::open(path)?;
+    /// letters.add(&"/home".to_owned(), &Sum(3), 1, "found in a backup")?;
+    /// assert_eq!(letters.written(), 1);
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// Those of the file system, or JSON cannot hold the data. Nothing is in the file then.
     pub fn add(&self, key: &K, data: &V, count: u64, reason: impl Into<String>) -> io::Result<()> {
-        self.write((key, data, count), reason.into(), None)
+        self.write([((key, data, count), reason.into(), None)])
     }
 
-    fn write(&self, entry: (&K, &V, u64), reason: String, in_doubt: Option<BatchId>) -> io::Result<()> {
+    fn write<'a>(&self, letters: impl IntoIterator<Item = New<'a, K, V>>) -> io::Result<()>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        let mut count = 0;
         let written = self.file.lock().and_then(|file| {
-            let id = self.next_id(&file)?;
-            file.append(serde_json::to_vec(&Line::new(id, entry, reason, in_doubt))?)
+            let mut lines = Vec::new();
+            for (entry, reason, in_doubt) in letters {
+                let id = self.next_id(&file)?;
+                serde_json::to_writer(&mut lines, &Line::new(id, entry, reason, in_doubt))?;
+                lines.push(b'\n');
+                count += 1;
+            }
+            file.append(lines)
         });
         let mut state = self.state.lock();
-        *if written.is_ok() { &mut state.written } else { &mut state.failures } += 1;
+        match written {
+            Ok(()) => state.written += count,
+            Err(_) => state.failures += count.max(1),
+        }
         written
+    }
+}
+
+/// What is to be written: key, data and count, why, and the batch by which it may have been applied with the place in it.
+type New<'a, K, V> = ((&'a K, &'a V, u64), String, Option<(BatchId, usize)>);
+
+fn why(state: &UndeliveredState) -> String {
+    match state {
+        UndeliveredState::Pending => "no time was left".to_owned(),
+        UndeliveredState::InCallback => "it was being written when time was up".to_owned(),
+        UndeliveredState::Retrying { cause, .. } | UndeliveredState::GivenUp { cause, .. } => {
+            cause.to_string()
+        }
     }
 }
 

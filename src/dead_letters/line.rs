@@ -20,6 +20,9 @@ pub(super) struct Line<K, V> {
     /// A batch that may have been applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) in_doubt: Option<String>,
+    /// Its place in that batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<usize>,
 }
 
 impl<K, V> Line<K, V> {
@@ -27,17 +30,10 @@ impl<K, V> Line<K, V> {
         id: BatchId,
         (key, data, count): (K, V, u64),
         reason: String,
-        in_doubt: Option<BatchId>,
+        in_doubt: Option<(BatchId, usize)>,
     ) -> Self {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let in_doubt = in_doubt.map(|batch| batch.to_string());
-        Line { id: id.to_string(), key, data, count, reason, at, in_doubt }
-    }
-
-    /// `None` if it is none.
-    pub(super) fn batch_id(&self) -> Option<BatchId> {
-        let (instance, sequence) = self.id.split_once('-')?;
-        let instance = u64::from_str_radix(instance, 16).ok()?;
-        Some(BatchId { instance, sequence: sequence.parse().ok()? })
+        let (in_doubt, place) = in_doubt.map(|(batch, place)| (batch.to_string(), place)).unzip();
+        Line { id: id.to_string(), key, data, count, reason, at, in_doubt, place }
     }
 }

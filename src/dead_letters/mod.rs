@@ -54,7 +54,8 @@
 //! # What shutdown hands back
 //!
 //! At its deadline [`shutdown`](crate::Buffer::shutdown) returns what it could not deliver. To write that to the file,
-//! too, [`add`](DeadLetters::add) it; where it [is in doubt](crate::Undelivered::may_be_applied), ask the store first.
+//! too, [`add`](DeadLetters::add_undelivered) it. Where it [is in doubt](crate::Undelivered::may_be_applied) the line names
+//! the batch, and [`replay_resolving`](DeadLetters::replay_resolving) asks the store what became of that.
 
 mod burying;
 mod file;

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Ready, ready};
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::dead_letter::Retirement;
 use crate::driver::user::callbacks::Callbacks;
 use crate::driver::user::future::complete;
 use crate::driver::user::sink::Sink;
+use crate::exactly_once::{Fate, Rejection, StoreError};
 use crate::failure::{Effect, Scope};
 #[cfg(feature = "tokio")]
 use crate::into_sink::IntoAsyncSink;
@@ -26,6 +28,8 @@ use crate::key::Key;
 pub struct Replayed {
     /// So many were applied, now or by an earlier replay, and are out of the file.
     pub applied: usize,
+    /// So many had been applied by a batch of which nobody knew that: [`DeadLetters::replay_resolving`].
+    pub had_been: usize,
     /// So many lines are still in the file.
     pub left: usize,
     /// Why the first of those could not be applied: the sink's error, or what is wrong with the line.
@@ -34,6 +38,9 @@ pub struct Replayed {
     /// tried.
     pub stopped: bool,
 }
+
+/// What asks nobody.
+type Nobody = fn(BatchId) -> Ready<Result<Fate, StoreError>>;
 
 /// A line that makes sense.
 type Letter<K, V> = (BatchId, Line<K, V>);
@@ -59,7 +66,41 @@ where
     where
         S: IntoSink<K, V, Kind>,
     {
-        complete(self.replay_to(sink.erase().0))
+        complete(self.replay_to(sink.erase().0, None::<&Nobody>))
+    }
+
+    /// As [`replay`](Self::replay), but asks first about each letter that [may have been applied](Self::add_undelivered)
+    /// by a batch of the process that wrote it. `void`: what the store's
+    /// [`void`](crate::exactly_once::Store::void) is. What counts already leaves the file; what does not, and never
+    /// will, is applied; where the store cannot tell, because it has forgotten the instance, the line stays.
+    ///
+    /// ```
+    /// use write_behind::dead_letters::{DeadLetters, Replayed};
+    /// use write_behind::exactly_once::{ExactlyOnce, Store};
+    /// use write_behind::Sum;
+    /// use std::sync::Arc;
+    ///
+    /// fn start<S: Store<String, Sum<i64>> + 'static>(
+    ///     letters: &DeadLetters<String, Sum<i64>>,
+    ///     store: S,
+    /// ) -> std::io::Result<Replayed> {
+    ///     let sink = Arc::new(ExactlyOnce::new(store));
+    ///     letters.replay_resolving(Arc::clone(&sink), |batch| sink.store().void(batch))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`replay`](Self::replay).
+    pub fn replay_resolving<S, Kind>(
+        &self,
+        sink: S,
+        void: impl Fn(BatchId) -> Result<Fate, StoreError>,
+    ) -> io::Result<Replayed>
+    where
+        S: IntoSink<K, V, Kind>,
+    {
+        complete(self.replay_to(sink.erase().0, Some(&|batch| ready(void(batch)))))
     }
 
     /// As [`replay`](Self::replay), for an async sink. The file is read and written on the runtime's thread. Feature
@@ -77,10 +118,35 @@ where
     where
         S: IntoAsyncSink<K, V, Kind>,
     {
-        self.replay_to(sink.erase().0).await
+        self.replay_to(sink.erase().0, None::<&Nobody>).await
     }
 
-    async fn replay_to(&self, sink: Box<dyn Sink<K, V>>) -> io::Result<Replayed> {
+    /// As [`replay_resolving`](Self::replay_resolving), for an async sink. Feature `tokio`.
+    ///
+    /// # Errors
+    ///
+    /// As [`replay`](Self::replay).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`replay_async`](Self::replay_async).
+    #[cfg(feature = "tokio")]
+    pub async fn replay_resolving_async<S, Kind>(
+        &self,
+        sink: S,
+        void: impl AsyncFn(BatchId) -> Result<Fate, StoreError>,
+    ) -> io::Result<Replayed>
+    where
+        S: IntoAsyncSink<K, V, Kind>,
+    {
+        self.replay_to(sink.erase().0, Some(&void)).await
+    }
+
+    async fn replay_to(
+        &self,
+        sink: Box<dyn Sink<K, V>>,
+        void: Option<&impl AsyncFn(BatchId) -> Result<Fate, StoreError>>,
+    ) -> io::Result<Replayed> {
         let file = self.file.lock()?;
         let mut replay =
             Replay { letters: self, file: &file, kept: Vec::new(), replayed: Replayed::default() };
@@ -93,7 +159,19 @@ where
         let instance = lowest.keys().next().copied().unwrap_or(0);
         let callbacks = Callbacks::new(instance, sink, Vec::new(), None);
         let mut left = BTreeSet::new();
+        // Before anything is sent, which may make the ledger forget those that were quiet for long.
+        let mut resolved = Vec::with_capacity(letters.len());
         for (id, line) in letters {
+            match void {
+                Some(void) if line.in_doubt.is_some() => match replay.resolve(void, line).await? {
+                    Doubt::Gone(line) => resolved.push((id, *line)),
+                    Doubt::Applied => {}
+                    Doubt::Stays => drop(left.insert(id.instance)),
+                },
+                _ => resolved.push((id, line)),
+            }
+        }
+        for (id, line) in resolved {
             if let Some(id) = replay.send(&callbacks, id, line, lowest[&id.instance]).await? {
                 left.insert(id.instance);
             }
@@ -108,6 +186,16 @@ where
         callbacks.drop_sink();
         Ok(replayed)
     }
+}
+
+/// What has become of a letter that may have been applied.
+enum Doubt<K, V> {
+    /// It was not and never will be.
+    Gone(Box<Line<K, V>>),
+    /// It was.
+    Applied,
+    /// Nobody knows, and the letter is kept.
+    Stays,
 }
 
 struct Replay<'a, K, V> {
@@ -127,15 +215,53 @@ where
         let mut letters = Vec::new();
         for text in lines {
             match serde_json::from_slice::<Line<K, V>>(&text) {
-                Ok(line) => match line.batch_id() {
-                    Some(id) => letters.push((id, line)),
-                    None => self.keep(text, format!("{:?} is no id", line.id)),
+                Ok(line) => match line.id.parse::<BatchId>() {
+                    Ok(id) => letters.push((id, line)),
+                    Err(error) => self.keep(text, error.to_string()),
                 },
                 Err(error) => self.keep(text, error.to_string()),
             }
         }
         letters.sort_by_key(|(id, _)| *id);
         letters
+    }
+
+    /// Asks what became of the batch that the letter may have been applied by.
+    async fn resolve(
+        &mut self,
+        void: &impl AsyncFn(BatchId) -> Result<Fate, StoreError>,
+        mut line: Line<K, V>,
+    ) -> io::Result<Doubt<K, V>> {
+        let batch = line.in_doubt.clone().unwrap_or_default();
+        let fate = match batch.parse::<BatchId>() {
+            Ok(batch) if !self.replayed.stopped => void(batch).await,
+            Ok(_) => Err(StoreError::unknown("the storage is away")),
+            Err(error) => {
+                self.keep(serde_json::to_vec(&line)?, error.to_string());
+                return Ok(Doubt::Stays);
+            }
+        };
+        let refused = |rejections: &[Rejection]| rejections.iter().any(|one| Some(one.place) == line.place);
+        match fate {
+            Ok(Fate::Applied) => {}
+            Ok(Fate::AppliedExcept(rejections)) if !refused(&rejections) => {}
+            Ok(Fate::Void | Fate::AppliedExcept(_)) => {
+                (line.in_doubt, line.place) = (None, None);
+                return Ok(Doubt::Gone(Box::new(line)));
+            }
+            Ok(Fate::Settled | Fate::Unregistered) => {
+                let problem = format!("the storage does not know whether batch {batch} was applied");
+                self.keep(serde_json::to_vec(&line)?, problem);
+                return Ok(Doubt::Stays);
+            }
+            Err(error) => {
+                self.replayed.stopped = true;
+                self.keep(serde_json::to_vec(&line)?, error.to_string());
+                return Ok(Doubt::Stays);
+            }
+        }
+        self.replayed.had_been += 1;
+        Ok(Doubt::Applied)
     }
 
     /// Sends a letter. The id under which it is still in the file, if it is.
@@ -150,7 +276,7 @@ where
             self.kept.push(serde_json::to_vec(&line)?);
             return Ok(Some(id));
         }
-        let Line { key, data, count, reason, at, in_doubt, .. } = line;
+        let Line { key, data, count, reason, at, in_doubt, place, .. } = line;
         let entry = Entry::of(key, data, count, FlushReason::Requested, 0);
         let content = Arc::new(Content { id, entries: vec![entry] });
         let batch = FlushBatch { content, attempt: 1, settled_below };
@@ -167,7 +293,7 @@ where
         let id = if effect == Effect::NeverApplied { self.letters.next_id(self.file)? } else { id };
         let entry = &batch.entries()[0];
         let (key, data) = (entry.key(), entry.data());
-        let line = Line { id: id.to_string(), key, data, count, reason, at, in_doubt };
+        let line = Line { id: id.to_string(), key, data, count, reason, at, in_doubt, place };
         self.keep(serde_json::to_vec(&line)?, scope.cause().to_string());
         Ok(Some(id))
     }

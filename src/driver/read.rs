@@ -22,6 +22,8 @@ use crate::stats::Stats;
 pub(crate) struct Seen<V> {
     pub(crate) pending: Vec<V>,
     pub(crate) in_flight: Option<(V, BatchId)>,
+    /// How much data of the partition has moved on.
+    pub(crate) moved: (u64, u64),
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
@@ -50,23 +52,25 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let matches = |other: &K| key.equivalent(other);
         let mut waited_for = None;
         loop {
-            let (pending, in_flight) = {
+            let (pending, in_flight, moved) = {
                 let Some(shard) = self.intake.look(spot.partition) else {
-                    return Seen { pending: Vec::new(), in_flight: None };
+                    return Seen { pending: Vec::new(), in_flight: None, moved: (0, 0) };
                 };
-                (shard.pending_data(spot.hash, matches), shard.in_flight(spot.hash, matches))
+                (shard.pending_data(spot.hash, matches), shard.in_flight(spot.hash, matches), shard.moved())
             };
             let Some(InFlight { batch, index, .. }) = in_flight else {
-                return Seen { pending, in_flight: None };
+                return Seen { pending, in_flight: None, moved };
             };
             match self.dispatch.content(batch) {
                 // While it is in flight its data stays the same, so the two belong together.
                 Presence::Here(content) => {
                     let data = content.entries[index as usize].data.clone();
-                    return Seen { pending, in_flight: Some((data, content.id)) };
+                    return Seen { pending, in_flight: Some((data, content.id)), moved };
                 }
                 // Being put together or split: over in a moment. If not, `handle_error` has it.
-                Presence::InTransit if waited_for == Some(batch) => return Seen { pending, in_flight: None },
+                Presence::InTransit if waited_for == Some(batch) => {
+                    return Seen { pending, in_flight: None, moved };
+                }
                 Presence::InTransit => {
                     waited_for = Some(batch);
                     drop(self.dispatch.pause_assembly());

@@ -106,6 +106,8 @@
 mod async_store;
 mod error;
 mod fate;
+#[cfg(feature = "tokio")]
+mod on_threads;
 mod protocol;
 mod sink;
 mod store;
@@ -114,5 +116,7 @@ mod store;
 pub use async_store::AsyncStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use fate::{Fate, ParseFateError, Rejection};
+#[cfg(feature = "tokio")]
+pub use on_threads::OnThreads;
 pub use sink::ExactlyOnce;
 pub use store::Store;

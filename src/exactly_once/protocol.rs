@@ -59,13 +59,13 @@ impl Protocol {
         let instance = batch.id().instance;
         let known = self.state.lock().pruned_below.contains_key(&instance);
         if !known {
-            self.register(store, instance).await?;
+            self.register(store, instance).await.map_err(unknown)?;
         }
         let mut applied = store.apply(batch).await;
         // An instance that was quiet for long can be forgotten. That its batches count once is certain only for
         // those of which no attempt was made before.
         if matches!(applied, Ok(Fate::Unregistered)) && batch.attempt() == 1 {
-            self.register(store, instance).await?;
+            self.register(store, instance).await.map_err(unknown)?;
             applied = store.apply(batch).await;
         }
         let answer = match applied {
@@ -78,12 +78,12 @@ impl Protocol {
         answer
     }
 
-    async fn register<K: Send + Sync, V: Send + Sync>(
+    pub(super) async fn register<K: Send + Sync, V: Send + Sync>(
         &self,
         store: &impl AsyncStore<K, V>,
         instance: u64,
-    ) -> Result<(), FlushError> {
-        store.register(instance).await.map_err(unknown)?;
+    ) -> Result<(), StoreError> {
+        store.register(instance).await?;
         self.state.lock().pruned_below.entry(instance).or_insert(0);
         Ok(())
     }

@@ -74,6 +74,52 @@ impl<S> ExactlyOnce<S> {
         &self.store
     }
 
+    /// Makes the [`instance`](crate::Buffer::instance) of a buffer known to the store now, and not with its first batch:
+    /// so that a ledger that cannot be written to is found at the start. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn register<K: Send + Sync, V: Send + Sync>(&self, instance: u64) -> Result<(), StoreError>
+    where
+        S: Store<K, V>,
+    {
+        complete(self.protocol.register(&Blocking(&self.store), instance))
+    }
+
+    /// As [`register`](Self::register), for an async store. Feature `tokio`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use write_behind::exactly_once::{AsyncStore, ExactlyOnce, StoreError};
+    /// use write_behind::{Buffer, Sum, SummingBuffer};
+    ///
+    /// async fn start<S>(store: S) -> Result<SummingBuffer<String, i64>, Box<dyn std::error::Error + Send + Sync>>
+    /// where
+    ///     S: AsyncStore<String, Sum<i64>> + 'static,
+    /// {
+    ///     let sink = Arc::new(ExactlyOnce::new(store));
+    ///     let views: SummingBuffer<String, i64> = Buffer::builder().start_async(Arc::clone(&sink))?;
+    ///     let registered = sink.register_async::<String, Sum<i64>>(views.instance()).await;
+    ///     registered.map_err(StoreError::into_cause)?;
+    ///     Ok(views)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    #[cfg(feature = "tokio")]
+    pub async fn register_async<K: Send + Sync, V: Send + Sync>(
+        &self,
+        instance: u64,
+    ) -> Result<(), StoreError>
+    where
+        S: AsyncStore<K, V>,
+    {
+        self.protocol.register(&self.store, instance).await
+    }
+
     /// How often the store has failed to prune or to retire, for monitoring. Nothing counts twice or not at all
     /// for that; if it grows and grows, so does the ledger.
     ///

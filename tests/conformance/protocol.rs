@@ -1,11 +1,12 @@
 //! The protocol under the kit: with a store that is right each insert counts once, and each step that a store
 //! leaves out is found where it is meant to help.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime;
 use write_behind::conformance::{Conformance, Delivery, Report, Scenario};
-use write_behind::exactly_once::{ExactlyOnce, Fate, Store, StoreError};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate, OnThreads, Store, StoreError};
 use write_behind::{
     BatchDataBuffer, BatchId, Buffer, FailureCause, FlushBatch, Retirement, RetryPolicy, Sum, SummingBuffer,
     Verdict,
@@ -64,6 +65,22 @@ fn lost(delivery: &Delivery) -> bool {
 #[test]
 fn a_store_that_is_right_counts_each_insert_once() {
     acquits(Fault::Nothing);
+}
+
+#[test]
+fn a_blocking_store_on_threads_of_a_runtime_counts_each_insert_once() {
+    for seed in 0..SEEDS {
+        let store = LedgerStore::new(Fault::Nothing);
+        let threads = Arc::new(OnThreads::new(Arc::new(store.clone())));
+        let make = || ExactlyOnce::new(Arc::clone(&threads)).prune_every(1);
+        let read = async || {
+            // Its turn comes when what was cancelled is over.
+            let _ = AsyncStore::<String, Sum<i64>>::void(&*threads, BatchId::new(0, 1)).await;
+            store.totals()
+        };
+        let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(kit(&store, seed).run_async(make, read)).assert_exactly_once();
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ each_driver! {
     c08_a_key_named_as_failed_goes_on_under_a_new_id,
     c08_only_what_was_not_applied_is_split,
     c09_reads_tell_pending_and_in_flight_apart,
+    c09_a_look_that_a_flush_came_after_did_not_stay,
     c09_flush_and_wait_covers_retrying_data,
     c09_flush_and_wait_returns_the_real_error,
     c09_flush_and_wait_covers_a_total_that_was_closed_early,
@@ -301,6 +302,20 @@ fn c09_reads_tell_pending_and_in_flight_apart(driver: Driver) {
     assert_eq!(peek.iter().collect::<Vec<_>>(), [&Sum(10), &Sum(7)]);
     assert_eq!(rig.buffer.total("key"), Some(17));
     assert!(rig.buffer.contains("key") && !rig.buffer.contains("other"));
+    rig.insert("key", 1);
+    let later = rig.buffer.peek("key");
+    assert!(peek != later && peek.stayed_until(&later), "more has come, and nothing has gone");
+}
+
+fn c09_a_look_that_a_flush_came_after_did_not_stay(driver: Driver) {
+    let rig = Lists::with(driver, fails(0), |builder| builder);
+    rig.insert("key", 5);
+    let before = rig.buffer.peek("key");
+    assert!(before.stayed_until(&rig.buffer.peek("key")));
+    rig.buffer.flush_and_wait("key", secs(10)).unwrap();
+    rig.insert("key", 5);
+    let after = rig.buffer.peek("key");
+    assert!(before == after && !before.stayed_until(&after), "it looks the same, and is not");
 }
 
 fn c09_flush_and_wait_covers_retrying_data(driver: Driver) {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use write_behind::exactly_once::ExactlyOnce;
-use write_behind::{BatchDataBuffer, FlushBatch, FlushError, Retirement, Sum};
+use write_behind::exactly_once::{ExactlyOnce, Store, StoreError};
+use write_behind::{BatchDataBuffer, Buffer, FlushBatch, FlushError, Retirement, Sum};
 
 use crate::ledger_store::{AsyncLedgerStore, Fault, LedgerStore};
 use crate::shelf::Shelf;
@@ -87,6 +88,69 @@ fn a_letter_that_is_refused_stays_until_it_is_not() {
     }
 }
 
+/// Nothing comes back from the storage but what `apply` does there.
+struct Silent(LedgerStore, bool);
+
+impl BatchDataBuffer<String, Sum<i64>> for Silent {
+    fn handle_flush_batch(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<(), FlushError> {
+        if self.1 {
+            let _ = ExactlyOnce::new(self.0.clone()).handle_flush_batch(batch);
+        } else {
+            let instance = batch.id().instance;
+            Store::<String, Sum<i64>>::register(&self.0, instance).map_err(|error| error.into_cause())?;
+        }
+        Err("the answer is lost".into())
+    }
+}
+
+#[test]
+fn what_shutdown_hands_back_in_doubt_is_asked_for_and_counts_once() {
+    for was_applied in [false, true] {
+        for refused in [None, Some("b".to_owned())] {
+            let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::NamesTheRefused));
+            store.refuse(refused.as_ref());
+            let buffer = Buffer::builder().start(Silent(store.clone(), was_applied)).unwrap();
+            for page in ["a", "b", "c"] {
+                buffer.add(page, 1).unwrap();
+            }
+            let error = buffer.shutdown(Duration::from_millis(200)).unwrap_err();
+            let left: Vec<_> = error.into_undelivered().into_iter().collect();
+            shelf.open().add_undelivered(&left).unwrap();
+            assert!(shelf.letters().iter().all(|letter| letter["in_doubt"].is_string()));
+            let replay = || {
+                let void = |batch| Store::<String, Sum<i64>>::void(&store, batch);
+                shelf.open().replay_resolving(ExactlyOnce::new(store.clone()), void).unwrap()
+            };
+            let (all, left) = (3, refused.iter().count());
+            let replayed = replay();
+            let had_been = if was_applied { all - left } else { 0 };
+            assert_eq!((replayed.had_been, replayed.left), (had_been, left), "{replayed:?}");
+            assert_eq!(replayed.applied, all - left - had_been);
+            store.refuse(None);
+            assert_eq!((replay().applied, replay().left), (left, 0));
+            assert!(store.totals().len() == 3 && store.totals().values().all(|total| *total == 1));
+        }
+    }
+}
+
+#[test]
+fn a_doubt_that_the_store_cannot_resolve_stays() {
+    let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
+    bury(&shelf, &["a", "b"]);
+    let ids = shelf.ids();
+    let doubtful =
+        shelf.text().replacen("\"at\"", "\"in_doubt\":\"00000000000000ff-1\",\"place\":0,\"at\"", 1);
+    fs::write(shelf.path(), doubtful).unwrap();
+    let void = |batch| Store::<String, Sum<i64>>::void(&store, batch);
+    let replayed = shelf.open().replay_resolving(ExactlyOnce::new(store.clone()), void).unwrap();
+    assert_eq!((replayed.applied, replayed.left, replayed.stopped), (1, 1, false));
+    assert!(replayed.first_problem.unwrap().contains("00000000000000ff-1"));
+    assert_eq!((shelf.ids(), store.totals().get("a")), (ids[..1].to_vec(), None));
+    let away = |_| Err(StoreError::unknown("away"));
+    let replayed = shelf.open().replay_resolving(ExactlyOnce::new(store.clone()), away).unwrap();
+    assert_eq!((replayed.applied, replayed.left, replayed.stopped), (0, 1, true));
+}
+
 #[test]
 fn lines_that_make_no_sense_stay_as_they_are() {
     let (shelf, store) = (Shelf::new(), LedgerStore::new(Fault::Nothing));
@@ -96,7 +160,7 @@ fn lines_that_make_no_sense_stay_as_they_are() {
     fs::write(shelf.path(), format!("{strange}{}", shelf.text())).unwrap();
     let replayed = shelf.open().replay(ExactlyOnce::new(store.clone())).unwrap();
     assert_eq!((replayed.applied, replayed.left), (1, 2));
-    assert_eq!(replayed.first_problem.as_deref(), Some("\"no id\" is no id"));
+    assert_eq!(replayed.first_problem.as_deref(), Some("\"no id\" is no id of a batch"));
     assert_eq!(shelf.text(), strange);
 }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -159,6 +159,67 @@ pub(crate) enum SinkKind {
 pub(crate) enum Database {
     Sqlite(PathBuf),
     Postgres(Box<postgres::Address>),
+}
+
+/// Where batches go: what options that go together say.
+pub(crate) enum Target {
+    Sqlite(PathBuf),
+    Postgres(Box<postgres::Address>),
+    LogTable(Box<postgres::Address>),
+    Redis(redis::Address),
+    Nats(Box<nats::Address>, Box<postgres::Address>),
+}
+
+impl Target {
+    /// # Errors
+    ///
+    /// Options that do not go together, and why.
+    pub(crate) fn choose(args: &Args) -> Result<Self, String> {
+        let database = args.database.clone();
+        for (given, needs, problem) in [
+            (args.redis.is_some(), SinkKind::Redis, "--redis goes with --sink redis only"),
+            (args.nats.is_some(), SinkKind::Nats, "--nats goes with --sink nats only"),
+            (args.hydrate, SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+        ] {
+            if given && args.sink != needs {
+                return Err(problem.to_owned());
+            }
+        }
+        match args.sink {
+            SinkKind::Upsert => Ok(match database {
+                None => Target::Sqlite(args.data.join("counters.sqlite")),
+                Some(Database::Sqlite(path)) => Target::Sqlite(path),
+                Some(Database::Postgres(address)) => Target::Postgres(address),
+            }),
+            SinkKind::LogTable => in_postgres("log-table", database).map(Target::LogTable),
+            SinkKind::Redis if database.is_some() => {
+                Err("--sink redis keeps the counters in --redis; there is no --database then".to_owned())
+            }
+            SinkKind::Redis => {
+                let local = || redis::address("redis://127.0.0.1:6379");
+                args.redis.clone().map_or_else(local, Ok).map(Target::Redis)
+            }
+            SinkKind::Nats => {
+                let local = || nats::address("nats://127.0.0.1:4222");
+                let server = args.nats.clone().map_or_else(local, Ok)?;
+                Ok(Target::Nats(Box::new(server), in_postgres("nats", database)?))
+            }
+        }
+    }
+
+    /// Whether this is a file in a folder.
+    pub(crate) fn is_in(&self, folder: &Path) -> bool {
+        matches!(self, Target::Sqlite(path) if path.starts_with(folder))
+    }
+}
+
+fn in_postgres(sink: &str, database: Option<Database>) -> Result<Box<postgres::Address>, String> {
+    const EXAMPLE: &str = "postgres://user@host/name";
+    match database {
+        Some(Database::Postgres(address)) => Ok(address),
+        // If no address is of use here, that comes first.
+        _ => postgres::address(EXAMPLE).and(Err(format!("--sink {sink} needs --database {EXAMPLE}"))),
+    }
 }
 
 fn database(text: &str) -> Result<Database, String> {

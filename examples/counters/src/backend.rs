@@ -1,97 +1,126 @@
-//! What the sink and the HTTP side share.
+//! What the sink and the HTTP side share, and how the database is doing.
 
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use write_behind::{BatchId, FailureCause, FlushEvent, Observer};
+use write_behind::dead_letters::DeadLetters;
+use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
+use write_behind::{BatchId, FailureCause, FlushBatch, FlushEvent, Observer, Sum};
 
-use crate::dead_letters::DeadLetters;
-use crate::folding::Folding;
-use crate::store::{LedgerId, Store, StoreError, Writer};
+use crate::counters::Counters;
 use crate::totals::Totals;
 
 pub(crate) struct Backend {
-    pub(crate) store: Box<dyn Store>,
-    pub(crate) letters: Arc<DeadLetters>,
-    pub(crate) writer: Writer,
+    pub(crate) counters: Arc<dyn Counters>,
+    pub(crate) letters: Arc<DeadLetters<String, Sum<i64>>>,
     /// With `--hydrate`.
-    pub(crate) totals: Option<Totals>,
-    pub(crate) folding: Folding,
-    /// Guards the last write's error, for `/healthz`.
-    trouble: Mutex<Option<String>>,
-    flushes_begun: AtomicU64,
+    pub(crate) totals: OnceLock<Totals>,
+    writing: Trouble,
+    folding: Trouble,
 }
 
 impl Backend {
-    pub(crate) fn new(store: Box<dyn Store>, letters: DeadLetters, writer: Writer) -> Self {
-        let (flushes_begun, trouble) = (AtomicU64::new(0), Mutex::new(None));
-        let (letters, folding) = (Arc::new(letters), Folding::default());
-        Backend { store, letters, writer, totals: None, folding, trouble, flushes_begun }
-    }
-
-    /// Loads all totals, so that reads are answered from memory.
-    pub(crate) async fn hydrate(&mut self) -> Result<(), StoreError> {
-        self.totals = Some(Totals::new(self.store.load().await?));
-        Ok(())
-    }
-
-    /// A writer that nobody was before. The standard library's hasher is seeded by the system.
-    pub(crate) fn new_writer() -> Writer {
-        std::hash::RandomState::new().hash_one("writer") as Writer
-    }
-
-    /// The ledger's name for a batch. There is one buffer in this process, so its sequence is
-    /// enough; the writer is registered before the first batch exists.
-    pub(crate) fn ledger_id(&self, batch: BatchId) -> LedgerId {
-        LedgerId { writer: self.writer, sequence: batch.sequence as i64 }
-    }
-
-    pub(crate) fn begin_flush(&self) {
-        self.flushes_begun.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// How many flushes have begun. Sequentially consistent: whoever sees a flush's effect in the
-    /// database sees it counted here.
-    pub(crate) fn flushes_begun(&self) -> u64 {
-        self.flushes_begun.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn note_success(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Told once per outage, not once per attempt.
-    pub(crate) fn note_trouble(&self, trouble: &str) {
-        let mut current = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.is_none() {
-            tracing::warn!(error = trouble, "cannot write, will try again");
-        }
-        *current = Some(trouble.to_owned());
+    pub(crate) fn new(counters: Arc<dyn Counters>, letters: DeadLetters<String, Sum<i64>>) -> Self {
+        let (writing, folding) = (Trouble::new("write"), Trouble::new("add to the totals"));
+        Backend { counters, letters: Arc::new(letters), totals: OnceLock::new(), writing, folding }
     }
 
     /// Bad data is a client's trouble; everything else is the database's.
-    pub(crate) fn note(&self, result: &Result<(), StoreError>) {
-        match result {
-            Err(StoreError::Unavailable(trouble)) => self.note_trouble(trouble),
-            Ok(()) | Err(StoreError::Data(_) | StoreError::Contended(_)) => self.note_success(),
-        }
+    pub(crate) fn note<T>(&self, result: &Result<T, StoreError>) {
+        let trouble = result.as_ref().err().filter(|error| error.kind() == StoreErrorKind::Unknown);
+        self.writing.note(trouble.map(ToString::to_string));
     }
 
+    /// Why the last write, or the last step in the background, did not go through.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.or_else(|| self.folding.trouble())
+        self.writing.get().or_else(|| self.folding.get())
+    }
+
+    /// The job in the background: folds step by step; ends at once if there is nothing to fold, ever.
+    pub(crate) async fn fold(&self) {
+        loop {
+            let folded = self.counters.fold().await;
+            self.folding.note(folded.as_ref().err().map(ToString::to_string));
+            let Some(pause) = folded.unwrap_or(Some(Duration::from_secs(1))) else { return };
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
-/// Notes what the sink does not live to see: that it was cancelled.
+struct Trouble {
+    cannot: &'static str,
+    /// Guards what went wrong the last time, if it did.
+    last: Mutex<Option<String>>,
+}
+
+impl Trouble {
+    fn new(cannot: &'static str) -> Self {
+        Trouble { cannot, last: Mutex::new(None) }
+    }
+
+    /// Told once per outage, not once per attempt.
+    fn note(&self, trouble: Option<String>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(trouble)) = (&*last, &trouble) {
+            tracing::warn!(error = trouble, "cannot {}, will try again", self.cannot);
+        }
+        *last = trouble;
+    }
+
+    fn get(&self) -> Option<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Notes what a store does not live to see: that it was cancelled.
 pub(crate) struct Cancellations(pub(crate) Arc<Backend>);
 
 impl Observer for Cancellations {
     fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, cause: &FailureCause, _: Duration) {
         if let FailureCause::TimedOut(after) = cause {
-            self.0.note_trouble(&format!("the database did not answer within {after:?}"));
+            self.0.writing.note(Some(format!("the database did not answer within {after:?}")));
         }
+    }
+}
+
+/// A store whose answers are noted.
+pub(crate) struct Noted<S> {
+    pub(crate) store: S,
+    pub(crate) backend: Arc<Backend>,
+    /// For tests.
+    pub(crate) twice: bool,
+}
+
+impl<S: AsyncStore<String, Sum<i64>>> AsyncStore<String, Sum<i64>> for Noted<S> {
+    async fn register(&self, instance: u64) -> Result<(), StoreError> {
+        let registered = self.store.register(instance).await;
+        self.backend.note(&registered);
+        registered
+    }
+
+    async fn apply(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<Fate, StoreError> {
+        if self.twice {
+            self.store.apply(batch).await?;
+        }
+        let applied = self.store.apply(batch).await;
+        self.backend.note(&applied);
+        if let (Some(totals), Ok(fate)) = (self.backend.totals.get(), &applied) {
+            totals.apply(batch, fate);
+        }
+        applied
+    }
+
+    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+        self.store.void(batch).await
+    }
+
+    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+        let pruned = self.store.prune(instance, settled_below).await;
+        pruned.inspect_err(|error| tracing::warn!(%error, "the ledger could not be pruned"))
+    }
+
+    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
+        let retired = self.store.retire(instance).await;
+        retired.inspect_err(|error| tracing::warn!(%error, "the ledger could not be tidied up"))
     }
 }

@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use write_behind::exactly_once::StoreErrorKind;
 use write_behind::{InsertErrorKind, SummingBuffer};
 
 use crate::args::Mode;
 use crate::backend::Backend;
+use crate::counters::{self, Counter};
 use crate::dashboard::{self, Dashboard};
-use crate::exact_read::{self, Counter, ReadError};
-use crate::increment::{BadIncrement, Increment};
-use crate::store::StoreError;
+use crate::increment::Increment;
 
 const MAX_BODY: usize = 16 * 1024;
 
@@ -67,16 +67,6 @@ impl Problem {
     }
 }
 
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        let error = match error {
-            ReadError::Store(error) => error.to_string(),
-            ReadError::Restless => "the counter moves too fast".to_owned(),
-        };
-        Problem::unavailable(error, Duration::from_secs(1))
-    }
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(json!({ "error": self.error }))).into_response();
@@ -98,10 +88,7 @@ async fn increment(
         }
         status => Problem::new(status, rejection.body_text()),
     })?;
-    let increment = Increment::parse(&body).map_err(|bad| match bad {
-        BadIncrement::Malformed(error) => Problem::new(StatusCode::BAD_REQUEST, error),
-        BadIncrement::Senseless(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
-    })?;
+    let increment = Increment::parse(&body).map_err(|(status, error)| Problem::new(status, error))?;
     match service.mode {
         Mode::Buffered => service.add(&increment)?,
         Mode::Sync => service.write(&increment).await?,
@@ -120,11 +107,11 @@ impl Service {
     }
 
     async fn write(&self, increment: &Increment) -> Result<(), Problem> {
-        let result = self.backend.store.read_then_write(&increment.key, increment.value).await;
+        let result = self.backend.counters.add(&increment.key, increment.value).await;
         self.backend.note(&result);
-        result.map_err(|error| match error {
-            StoreError::Data(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error),
-            error => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+        result.map_err(|error| match error.kind() {
+            StoreErrorKind::Rejected => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            _ => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
         })
     }
 }
@@ -137,9 +124,11 @@ async fn counter(
     if key.contains('\0') {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
     }
-    let counter = match &service.backend.totals {
+    let counter = match service.backend.totals.get() {
         Some(totals) => totals.read(&service.buffer, &key),
-        None => exact_read::read(&service.buffer, &service.backend, &key).await?,
+        None => counters::read(&service.buffer, &*service.backend.counters, &key)
+            .await
+            .map_err(|error| Problem::unavailable(error.to_string(), Duration::from_secs(1)))?,
     };
     let never_seen = || Problem::new(StatusCode::NOT_FOUND, format!("{key:?} has never been counted"));
     counter.map(Json).ok_or_else(never_seen)

@@ -1,84 +1,66 @@
 //! What a client may send: `{"key": "k", "value": 3}`.
 
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The longest key, in bytes.
-pub(crate) const MAX_KEY: usize = 512;
+const MAX_KEY: usize = 512;
 
-#[derive(Debug, PartialEq)]
 pub(crate) struct Increment {
     pub(crate) key: String,
     pub(crate) value: i64,
 }
 
-/// What is wrong with a body.
-#[derive(Debug, PartialEq)]
-pub(crate) enum BadIncrement {
-    /// It is not JSON.
-    Malformed(String),
-    /// It is JSON, and means nothing here.
-    Senseless(String),
-}
-
+/// Values as they were written: parsing to a number would round what is too large.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
     key: Option<&'a RawValue>,
-    /// As it was written: parsing to a number would round what is too large.
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
 
 impl Increment {
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, BadIncrement> {
-        let malformed =
-            |error: serde_json::Error| BadIncrement::Malformed(format!("malformed JSON: {error}"));
-        let json: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
-        if !json.get().starts_with('{') {
-            return senseless("the body must be a JSON object with `key` and `value`");
-        }
-        let fields: Result<Fields<'_>, _> = serde_json::from_str(json.get());
-        let Fields { key, value } = match fields {
-            Ok(fields) => fields,
-            Err(error) => return senseless(format!("the body makes no sense: {error}")),
-        };
-        Ok(Increment { key: parse_key(key)?, value: parse_value(value)? })
+    /// # Errors
+    ///
+    /// 400 for what is not JSON, 422 for JSON that means nothing here, and why.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, (StatusCode, String)> {
+        let json: &RawValue = serde_json::from_slice(body)
+            .map_err(|error| (StatusCode::BAD_REQUEST, format!("malformed JSON: {error}")))?;
+        read(json.get()).map_err(|problem| (StatusCode::UNPROCESSABLE_ENTITY, problem))
     }
 }
 
-fn senseless<T>(problem: impl Into<String>) -> Result<T, BadIncrement> {
-    Err(BadIncrement::Senseless(problem.into()))
+fn read(json: &str) -> Result<Increment, String> {
+    if !json.starts_with('{') {
+        return Err("the body must be a JSON object with `key` and `value`".to_owned());
+    }
+    let fields: Fields<'_> =
+        serde_json::from_str(json).map_err(|error| format!("the body makes no sense: {error}"))?;
+    let key = fields.key.ok_or("`key` is missing")?.get();
+    let value = fields.value.ok_or("`value` is missing");
+    Ok(Increment { key: parse_key(key)?, value: parse_value(value?.get())? })
 }
 
-fn parse_key(raw: Option<&RawValue>) -> Result<String, BadIncrement> {
-    let Some(raw) = raw else { return senseless("`key` is missing") };
-    if !raw.get().starts_with('"') {
-        return senseless("`key` must be a string");
+fn parse_key(json: &str) -> Result<String, String> {
+    if !json.starts_with('"') {
+        return Err("`key` must be a string".to_owned());
     }
-    let key: String = match serde_json::from_str(raw.get()) {
-        Ok(key) => key,
-        Err(error) => return senseless(format!("`key` is no Unicode text: {error}")),
-    };
-    if key.is_empty() {
-        return senseless("`key` is empty");
+    let key: String =
+        serde_json::from_str(json).map_err(|error| format!("`key` is no Unicode text: {error}"))?;
+    match key.len() {
+        0 => Err("`key` is empty".to_owned()),
+        1..=MAX_KEY if !key.contains('\0') => Ok(key),
+        1..=MAX_KEY => Err("`key` contains U+0000, which Postgres cannot store in a text".to_owned()),
+        bytes => Err(format!("`key` has {bytes} bytes; at most {MAX_KEY} are allowed")),
     }
-    if key.len() > MAX_KEY {
-        return senseless(format!("`key` has {} bytes; at most {MAX_KEY} are allowed", key.len()));
-    }
-    if key.contains('\0') {
-        return senseless("`key` contains U+0000, which Postgres cannot store in a text");
-    }
-    Ok(key)
 }
 
-fn parse_value(raw: Option<&RawValue>) -> Result<i64, BadIncrement> {
-    let Some(raw) = raw else { return senseless("`value` is missing") };
-    let text = raw.get();
-    let digits = text.strip_prefix('-').unwrap_or(text);
+fn parse_value(json: &str) -> Result<i64, String> {
+    let digits = json.strip_prefix('-').unwrap_or(json);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return senseless("`value` must be an integer, written without fraction or exponent");
+        return Err("`value` must be an integer, written without fraction or exponent".to_owned());
     }
-    let range = || format!("`value` must be between {} and {}", i64::MIN, i64::MAX);
-    text.parse().or_else(|_| senseless(range()))
+    json.parse().map_err(|_| format!("`value` must be between {} and {}", i64::MIN, i64::MAX))
 }

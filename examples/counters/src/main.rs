@@ -4,69 +4,71 @@
 //! `curl -d '{"key": "page-7", "value": 3}' http://127.0.0.1:3333/increment` and
 //! `curl http://127.0.0.1:3333/counters/page-7`.
 
+#[cfg(not(feature = "full"))]
+mod absent;
 mod args;
 mod backend;
+mod counters;
 mod dashboard;
-mod dead_letters;
 mod drain;
-mod exact_read;
-mod folding;
 mod http;
 mod increment;
-mod logging;
+#[cfg(feature = "postgres")]
+mod log_table;
 mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
-#[cfg(not(feature = "nats"))]
-#[path = "nats/absent.rs"]
-mod nats;
 #[cfg(feature = "postgres")]
-mod postgres;
-#[cfg(not(feature = "postgres"))]
-#[path = "postgres/absent.rs"]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(not(feature = "redis"))]
-#[path = "redis/absent.rs"]
-mod redis;
-mod replay;
-mod sink;
 mod sqlite;
-mod store;
-mod target;
 mod totals;
 
 use std::error::Error;
-use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use axum::Router;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
-use write_behind::{Buffer, BuildError, MetricsObserver, RetryPolicy, SummingBuffer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use write_behind::dead_letters::{Burying, DeadLetters};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce};
+use write_behind::{Buffer, Builder, MetricsObserver, RetryPolicy, Sum};
 
-use crate::args::Args;
-use crate::backend::{Backend, Cancellations};
+#[cfg(not(feature = "nats"))]
+use crate::absent::nats;
+#[cfg(not(feature = "redis"))]
+use crate::absent::redis;
+#[cfg(not(feature = "postgres"))]
+use crate::absent::{log_table, postgres};
+use crate::args::{Args, Target};
+use crate::backend::{Backend, Cancellations, Noted};
+use crate::counters::Counters;
 use crate::dashboard::{Dashboard, Watched};
-use crate::dead_letters::DeadLetters;
 use crate::http::Service;
-use crate::sink::Sink;
-use crate::store::StoreError;
-use crate::target::Target;
+use crate::totals::Totals;
+
+/// What the buffer writes to.
+type Sink<S> = Burying<ExactlyOnce<Noted<S>>, String, Sum<i64>>;
+
+/// Whether everything is stored.
+type Ended = Result<bool, Box<dyn Error>>;
 
 /// How many threads may wait for SQLite and for files at once.
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     let args = Args::read();
-    logging::start(&args.log);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    tracing_subscriber::registry().with(lines).with(args.log.clone()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -87,67 +89,88 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs until a signal comes. Says whether everything is stored.
-async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+/// Runs until a signal comes.
+async fn run(args: &Args) -> Ended {
     let target = Target::choose(args)?;
-    let dead_letter = args.dead_letter();
     // Before anything is changed.
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let backend = Arc::new(open(args, target, &dead_letter).await?);
-    let metrics = metrics::routes()?;
-    let dashboard = Arc::<Dashboard>::default();
-    let buffer = start_buffer(args, &backend, &dashboard)?;
-    let service = Service {
-        mode: args.mode,
-        interval: args.interval,
-        buffer: buffer.clone(),
-        backend: Arc::clone(&backend),
-        dashboard,
-    };
-    let folded = Arc::clone(&backend);
-    tokio::spawn(async move { folding::run(&folded).await });
-    let router = http::router(service, metrics);
-    let deadline = serve(listener, router, args.shutdown_within).await?;
-    Ok(drain::drain(&buffer, &backend, deadline).await)
-}
-
-/// Opens database and dead-letter file, and replays the latter. Blocks: nobody is served yet.
-async fn open(args: &Args, target: Target, dead_letter: &Path) -> Result<Backend, Box<dyn Error>> {
-    let cannot = |error: StoreError| format!("the database cannot be used: {error}");
-    if target.is_in(&args.data) || dead_letter.starts_with(&args.data) {
+    if target.is_in(&args.data) || args.dead_letter().starts_with(&args.data) {
         let problem = |error| format!("the folder {} cannot be used: {error}", args.data.display());
         fs::create_dir_all(&args.data).map_err(problem)?;
     }
-    let store = target.open().await.map_err(cannot)?;
-    let writer = Backend::new_writer();
-    let path = dead_letter.display();
-    let cannot_use = |error| format!("the dead-letter file {path} cannot be used: {error}");
-    let letters = DeadLetters::open(dead_letter, writer).map_err(cannot_use)?;
-    let report = replay::replay(&letters, store.as_ref()).await.map_err(cannot_use)?.map_err(cannot)?;
-    if report.added + report.were_there > 0 {
-        let replay::Report { added, were_there, .. } = report;
-        info!("{path}: {added} dead letters applied, {were_there} had been already");
+    match target {
+        Target::Sqlite(path) => sqlite::run(&path, args, listener).await,
+        Target::Postgres(address) => postgres::run(*address, args, listener).await,
+        Target::LogTable(address) => log_table::run(*address, args, listener).await,
+        Target::Redis(address) => redis::run(address, args, listener).await,
+        Target::Nats(server, address) => nats::run(*server, *address, args, listener).await,
     }
-    if let Some(problem) = report.first_problem {
-        warn!("{path}: {} dead letters stay, the first because {problem}", report.kept);
-    }
-    // After the replay: what it asks the ledger about must not be forgotten before.
-    store.register(writer).await.map_err(cannot)?;
-    let mut backend = Backend::new(store, letters, writer);
-    if args.hydrate {
-        backend.hydrate().await.map_err(cannot)?;
-    }
-    Ok(backend)
 }
 
-fn start_buffer(
-    args: &Args,
-    backend: &Arc<Backend>,
-    dashboard: &Arc<Dashboard>,
-) -> Result<SummingBuffer<String, i64>, BuildError> {
-    // Without end, as is the default: an outage must lose nothing. Keys that can never succeed are told
-    // apart by the sink and go to the dead letters.
+fn cannot(error: impl std::fmt::Display) -> String {
+    format!("the database cannot be used: {error}")
+}
+
+/// Counts over HTTP until a signal comes, in front of `store`, which `counters` reads.
+async fn serve<S>(store: S, counters: Arc<dyn Counters>, args: &Args, listener: TcpListener) -> Ended
+where
+    S: AsyncStore<String, Sum<i64>> + 'static,
+{
+    let path = args.dead_letter();
+    let cannot_use =
+        |error: io::Error| format!("the dead-letter file {} cannot be used: {error}", path.display());
+    let letters = DeadLetters::open(&path).map_err(cannot_use)?;
+    let backend = Arc::new(Backend::new(counters, letters));
+    let store = Noted { store, backend: Arc::clone(&backend), twice: args.send_twice };
+    let sink = Arc::new(Burying::new(ExactlyOnce::new(store), Arc::clone(&backend.letters)));
+
+    replay(&backend, &sink).await.map_err(cannot_use)??;
+    if args.hydrate {
+        let totals = backend.counters.load().await.map_err(cannot)?;
+        backend.totals.get_or_init(|| Totals::new(totals));
+    }
+    let cancellations = Cancellations(Arc::clone(&backend));
+    let metrics = metrics::routes()?;
+    let dashboard = Arc::<Dashboard>::default();
+    let watched = Watched { sink: Arc::clone(&sink), dashboard: Arc::clone(&dashboard) };
+    let builder = builder(args).observer(cancellations).observer(Arc::clone(&dashboard));
+    let buffer = builder.observer(MetricsObserver::new()).start_async(watched)?;
+    sink.sink().register_async::<String, Sum<i64>>(buffer.instance()).await.map_err(cannot)?;
+
+    let folding = Arc::clone(&backend);
+    tokio::spawn(async move { folding.fold().await });
+    let (mode, interval) = (args.mode, args.interval);
+    let service =
+        Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend), dashboard };
+    let deadline = listen(listener, http::router(service, metrics), args.shutdown_within).await?;
+    Ok(drain::drain(&buffer, &backend, deadline).await)
+}
+
+/// Applies what earlier runs could not store, each once, before anything new is written.
+async fn replay<S>(backend: &Backend, sink: &Arc<Sink<S>>) -> io::Result<Result<(), String>>
+where
+    S: AsyncStore<String, Sum<i64>> + 'static,
+{
+    let (letters, store) = (&backend.letters, sink.sink().store());
+    let replayed =
+        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch).await).await?;
+    let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
+    if replayed.applied + replayed.had_been > 0 {
+        info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
+    }
+    if replayed.stopped {
+        return Ok(Err(cannot(problem)));
+    }
+    if replayed.left > 0 {
+        warn!("{path}: {} dead letters stay, the first because {problem}", replayed.left);
+    }
+    Ok(Ok(()))
+}
+
+fn builder(args: &Args) -> Builder<String, Sum<i64>> {
+    // Without end, as is the default: an outage must lose nothing. Keys that can never succeed are told apart by the
+    // store and go to the dead letters.
     let retry = RetryPolicy::new().delay(Duration::from_millis(100)).cap(Duration::from_secs(5)).jitter(0.5);
     let mut builder = Buffer::builder()
         .name("counters")
@@ -158,23 +181,19 @@ fn start_buffer(
         // One sum pending and one in flight, and some where a sum would not fit any more.
         .max_weight(args.max_keys.saturating_mul(4))
         .flush_timeout(args.flush_timeout)
-        .retry(retry)
-        .observer(Cancellations(Arc::clone(backend)))
-        .observer(Arc::clone(dashboard))
-        .observer(MetricsObserver::new());
+        .retry(retry);
     if let Some(inserts) = args.flush_at_count {
         builder = builder.flush_at_count(inserts);
     }
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at_count(updates);
     }
-    let sink = Sink::new(Arc::clone(backend), args.send_twice);
-    builder.start_async(Watched { sink, dashboard: Arc::clone(dashboard) })
+    builder
 }
 
 /// Serves until a signal comes, and says by when all must be over.
-async fn serve(listener: TcpListener, router: Router, within: Duration) -> std::io::Result<Instant> {
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+async fn listen(listener: TcpListener, router: Router, within: Duration) -> io::Result<Instant> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -184,20 +203,14 @@ async fn serve(listener: TcpListener, router: Router, within: Duration) -> std::
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended??,
-        () = any(&mut signals) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
     let deadline = Instant::now() + within;
     info!("stopping");
     stop.notify_waiters();
-    // Requests under way are answered; a client that dawdles does not get the time that the data
-    // needs. It is answered 503 from then on.
+    // Requests under way are answered; a client that dawdles does not get the time that the data needs. It is answered
+    // 503 from then on.
     let _ = tokio::time::timeout(within / 4, server).await;
     Ok(deadline)
-}
-
-async fn any((interrupt, terminate): &mut (Signal, Signal)) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }

@@ -1,83 +1,86 @@
 //! Batches are published to a JetStream stream, and moved to Postgres from there, each once.
 //!
-//! A flush needs NATS and not Postgres. A batch is a message with the batch's id as message id, so that
-//! the stream leaves out a copy that comes within its duplicate window. What makes it count once is the
-//! ledger in Postgres, in which the id is recorded in the transaction that applies it: copies that come
-//! later, and messages that are delivered again because an acknowledgement was lost, count once as well.
+//! A flush needs NATS and not Postgres. A batch is a message with the batch's id as message id, so that the stream leaves
+//! out a copy that comes within its duplicate window. What makes it count once is the ledger in Postgres, in which the id
+//! is recorded in the transaction that applies it: copies that come later, and messages that are delivered again because
+//! an acknowledgement was lost, count once as well.
 //!
-//! In Postgres batches go to the log table, where no total can overflow: there is no way back to who
-//! published it. Reads see what has been moved, so between its flush and its move an increment is in
-//! neither memory nor Postgres, and the total lags by it.
+//! In Postgres batches go to the log table, where no total can overflow: there is no way back to who published it. Reads
+//! see what has been moved, so between its flush and its move an increment is in neither memory nor Postgres, and the
+//! total lags by it.
 
-mod message;
 mod stream;
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::ServerAddr;
 use async_trait::async_trait;
 use tokio::time::sleep;
+use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
+use write_behind::{BatchId, FlushBatch, Sum};
 
 use self::stream::BatchStream;
-use crate::postgres::{self, LOG_TABLE, PostgresStore};
-use crate::store::{Deltas, Fate, LedgerId, Reading, Replay, Replayed, Store, StoreError, Writer, describe};
+use crate::args::Args;
+use crate::counters::{Counters, Reading};
+use crate::log_table::Log;
+use crate::{Ended, cannot, postgres, serve};
+
+type Batch = FlushBatch<String, Sum<i64>>;
 
 pub(crate) type Address = ServerAddr;
 
 /// Does not connect yet.
 pub(crate) fn address(url: &str) -> Result<Address, String> {
-    url.parse().map_err(|error: std::io::Error| describe("not a valid NATS address", &error))
+    url.parse().map_err(|error: std::io::Error| format!("not a valid NATS address: {error}"))
 }
 
-/// Connects to both and creates what is missing.
-pub(crate) async fn open(server: Address, postgres: postgres::Address) -> Result<Box<dyn Store>, StoreError> {
-    Ok(Box::new(NatsStore::open(server, postgres).await?))
+pub(crate) async fn run(
+    server: Address,
+    database: postgres::Address,
+    args: &Args,
+    listener: TcpListener,
+) -> Ended {
+    // Forgets nobody: batches of those long dead may still be in the stream.
+    let ledger = postgres::ledger().forget_after(100 * 365 * DAY);
+    let log = Log::open(database, ledger).await?;
+    let stream = BatchStream::open(server).await.map_err(cannot)?;
+    let nats = Arc::new(Nats { log, stream, state: Mutex::default() });
+    serve(Arc::clone(&nats), nats, args, listener).await
 }
 
-/// How long the ledger's knowledge of this process is relied upon.
 const DAY: Duration = Duration::from_secs(86_400);
 /// How often to look, when there is nothing else to do, for what a server that was killed left behind.
 const LOOK_BACK: Duration = Duration::from_secs(5);
 /// How long to wait before looking again whether all has been moved.
 const PAUSE: Duration = Duration::from_millis(20);
 
-struct NatsStore {
-    postgres: PostgresStore,
+struct Nats {
+    log: Log,
     stream: BatchStream,
-    /// The number in the stream of the last batch published here. Raised before the buffer takes the
-    /// batch for settled, whose locks order the two.
-    published: AtomicU64,
-    /// Guards the batches that were to be made void, which must not be published any more.
-    voided: Mutex<BTreeSet<i64>>,
-    /// Guards what can be pruned when the stream has been moved so far.
-    prunable: Mutex<Option<Prunable>>,
-    /// Guards when this process was last made known to the ledger.
-    known_at: Mutex<Option<Instant>>,
-    /// Guards when nothing was found that was left behind.
-    looked_back_at: Mutex<Option<Instant>>,
+    /// Guards what is known of both; never held while one of them works.
+    state: Mutex<State>,
 }
 
-/// All batches below `settled_below` are in the stream at `published` or before, or never will be.
-#[derive(Clone, Copy)]
-struct Prunable {
-    settled_below: i64,
+#[derive(Default)]
+struct State {
+    /// The number in the stream of the last batch published here.
     published: u64,
+    /// The batches that were to be made void, which must not be published any more.
+    voided: BTreeSet<BatchId>,
+    /// An instance whose batches below a sequence can be pruned when the stream has been moved so far.
+    prunable: Option<(u64, u64, u64)>,
+    /// When instances were last made known to the ledger.
+    known_at: HashMap<u64, Instant>,
+    /// When nothing was found that was left behind.
+    looked_back_at: Option<Instant>,
 }
 
-impl NatsStore {
-    async fn open(server: Address, postgres: postgres::Address) -> Result<Self, StoreError> {
-        Ok(NatsStore {
-            postgres: PostgresStore::open(postgres, LOG_TABLE).await?,
-            stream: BatchStream::open(server).await?,
-            published: AtomicU64::new(0),
-            voided: Mutex::default(),
-            prunable: Mutex::default(),
-            known_at: Mutex::default(),
-            looked_back_at: Mutex::default(),
-        })
+impl Nats {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves some batches to Postgres, and returns how many.
@@ -89,16 +92,15 @@ impl NatsStore {
         for message in &messages {
             self.move_one(&message.payload, "its batch was settled long ago").await?;
             // If this is lost the message comes again.
-            message.ack().await.map_err(|error| StoreError::Unavailable(format!("NATS: {error}")))?;
+            message.ack().await?;
         }
         Ok(messages.len())
     }
 
-    /// Moves a message that was acknowledged and is there nevertheless. Most likely its batch was applied;
-    /// if so it is not applied again, and if not, it is not lost.
+    /// Moves a message that was acknowledged and is there nevertheless. Most likely its batch was applied; if so it is
+    /// not applied again, and if not, it is not lost.
     async fn move_left_behind(&self) -> Result<usize, StoreError> {
-        let looked = *self.looked_back_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked.is_some_and(|looked| looked.elapsed() < LOOK_BACK) {
+        if self.state().looked_back_at.is_some_and(|looked| looked.elapsed() < LOOK_BACK) {
             return Ok(0);
         }
         if let Some(message) = self.stream.left_behind().await? {
@@ -107,116 +109,110 @@ impl NatsStore {
                 return Ok(1);
             }
         }
-        *self.looked_back_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.state().looked_back_at = Some(Instant::now());
         Ok(0)
     }
 
-    /// Whatever is left out is told in full: it will not come again. `settled` says what it means that
-    /// the ledger has forgotten its batch.
+    /// Whatever is left out is told in full: it will not come again. `settled` says what it means that the ledger has
+    /// forgotten its batch.
     async fn move_one(&self, payload: &[u8], settled: &str) -> Result<(), StoreError> {
-        let left_out = |why: &str| {
-            let content = String::from_utf8_lossy(payload);
-            tracing::warn!(why, %content, "a message from NATS is left out");
+        let why = match serde_json::from_slice::<Batch>(payload) {
+            Err(error) => format!("it is no batch: {error}"),
+            Ok(batch) => match self.log.store.apply(&batch).await {
+                Ok(Fate::Settled | Fate::Unregistered) => settled.to_owned(),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == StoreErrorKind::Rejected => error.to_string(),
+                Err(error) => return Err(error),
+            },
         };
-        let batch = match message::parse(payload) {
-            Ok(batch) => batch,
-            Err(why) => {
-                left_out(&why);
-                return Ok(());
-            }
-        };
-        match self.postgres.try_apply(batch.id, &batch.deltas()).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => {
-                left_out(settled);
-                Ok(())
-            }
-            Err(StoreError::Data(why)) => {
-                left_out(&why);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Before a process publishes, the ledger knows it, and not only just still.
-    async fn stay_known(&self, writer: Writer) -> Result<(), StoreError> {
-        let known_at = *self.known_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if known_at.is_none_or(|known_at| known_at.elapsed() > DAY) {
-            self.register(writer).await?;
-        }
+        let content = String::from_utf8_lossy(payload);
+        tracing::warn!(why, %content, "a message from NATS is left out");
         Ok(())
     }
 }
 
-#[async_trait]
-impl Store for NatsStore {
-    /// Forgets nobody: batches of those long dead may still be in the stream.
-    async fn register(&self, writer: Writer) -> Result<(), StoreError> {
-        self.postgres.enlist(writer).await?;
-        *self.known_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+impl AsyncStore<String, Sum<i64>> for Nats {
+    async fn register(&self, instance: u64) -> Result<(), StoreError> {
+        AsyncStore::<String, Sum<i64>>::register(&*self.log.store, instance).await?;
+        self.state().known_at.insert(instance, Instant::now());
         Ok(())
     }
 
     /// `Applied` when the stream has it.
-    async fn apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError> {
-        if self.voided.lock().unwrap_or_else(PoisonError::into_inner).contains(&batch.sequence) {
-            return self.postgres.void(batch).await;
+    async fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
+        let id = batch.id();
+        let (voided, known) = {
+            let state = self.state();
+            (
+                state.voided.contains(&id),
+                state.known_at.get(&id.instance).is_some_and(|at| at.elapsed() < DAY),
+            )
+        };
+        if voided {
+            return self.log.store.void(id).await;
         }
-        self.stay_known(batch.writer).await?;
-        let number = self.stream.publish(&batch.to_string(), message::compose(batch, deltas)).await?;
-        self.published.fetch_max(number, Ordering::AcqRel);
+        if !known {
+            self.register(id.instance).await?;
+        }
+        let number = self.stream.publish(&id.to_string(), serde_json::to_string(batch)?).await?;
+        let mut state = self.state();
+        state.published = state.published.max(number);
         Ok(Fate::Applied)
     }
 
-    async fn void(&self, batch: LedgerId) -> Result<Fate, StoreError> {
-        self.voided.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.sequence);
-        self.postgres.void(batch).await
+    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+        self.state().voided.insert(batch);
+        self.log.store.void(batch).await
     }
 
     /// Only when what is settled has also been moved, or it would be refused when its turn comes.
-    async fn prune(&self, writer: Writer, settled_below: i64) -> Result<(), StoreError> {
-        let published = self.published.load(Ordering::Acquire);
-        let now = Prunable { settled_below, published };
-        let next = *self.prunable.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
-        if self.stream.moved_up_to().await? < next.published {
+    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+        let (instance, below, published) = {
+            let mut state = self.state();
+            let now = (instance, settled_below, state.published);
+            *state.prunable.get_or_insert(now)
+        };
+        if self.stream.moved_up_to().await? < published {
             return Ok(());
         }
-        *self.prunable.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.voided
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|&sequence| sequence >= next.settled_below);
-        self.postgres.prune(writer, next.settled_below).await
+        {
+            let mut state = self.state();
+            state.prunable = None;
+            state.voided.retain(|batch| batch.instance != instance || batch.sequence >= below);
+        }
+        AsyncStore::<String, Sum<i64>>::prune(&*self.log.store, instance, below).await
     }
 
     /// Waits until what this process has published is moved, by whomever.
-    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
-        let published = self.published.load(Ordering::Acquire);
+    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
+        let published = self.state().published;
         while self.stream.moved_up_to().await? < published {
             if self.move_some().await? == 0 {
                 sleep(PAUSE).await;
             }
         }
-        self.postgres.retire(writer).await
+        AsyncStore::<String, Sum<i64>>::retire(&*self.log.store, instance).await
+    }
+}
+
+#[async_trait]
+impl Counters for Nats {
+    async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
+        self.log.read(key, batch).await
     }
 
-    async fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError> {
-        self.postgres.read(key, batch).await
-    }
-
-    async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError> {
-        self.postgres.read_then_write(key, value).await
+    async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
+        self.log.add(key, value).await
     }
 
     async fn fold(&self) -> Result<Option<Duration>, StoreError> {
         let moved = self.move_some().await;
         // Also while NATS is away.
-        let pause = self.postgres.fold().await?;
+        let pause = self.log.fold().await?;
         Ok(if moved? > 0 { Some(Duration::ZERO) } else { pause })
     }
 
-    async fn replay(&self, letters: Vec<Replay>) -> Result<Vec<Replayed>, StoreError> {
-        self.postgres.replay(letters).await
+    async fn fold_all(&self) -> Result<(), StoreError> {
+        self.log.fold_all().await
     }
 }

@@ -1,137 +1,95 @@
-//! Counters and their ledger in a SQLite file.
+//! Counters in a SQLite file.
 
-mod file;
-mod idle;
-mod ledger;
-
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use write_behind::exactly_once::{OnThreads, StoreError};
+use write_behind::{BatchId, Sum};
+use write_behind_sqlite::{Ledger, SqliteStore, Sums};
 
-use self::file::SqliteFile;
-use crate::store::{
-    Deltas, Fate, LedgerId, Reading, Replay, Replayed, Store, StoreError, Writer, checked_total,
-};
+use crate::args::Args;
+use crate::counters::{Counters, Reading, checked_total};
+use crate::{Ended, cannot, serve};
 
-const FORGET_THE_DEAD: &str = "
-    delete from counter_writers where seen_at < unixepoch() - 90 * 86400;
-    delete from counter_batches where writer not in (select writer from counter_writers);
-    delete from counter_letters where replayed_at < unixepoch() - 90 * 86400;";
-
-pub(crate) struct SqliteStore {
-    file: SqliteFile,
+pub(crate) async fn run(path: &Path, args: &Args, listener: TcpListener) -> Ended {
+    let sums = Sums::<String, Sum<i64>>::new("counters").key("key").value("value");
+    let ledger = Ledger::new().name("counter");
+    let store = SqliteStore::open_with(path, sums, ledger.clone()).map_err(cannot)?;
+    let reads = Reads::open(path, &ledger).map_err(cannot)?;
+    serve(OnThreads::new(Arc::new(store)), Arc::new(reads), args, listener).await
 }
 
-impl SqliteStore {
-    /// Opens the file and creates what is missing. Blocks.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(SqliteStore { file: SqliteFile::open(path)? })
+/// A connection that reads what the store writes, and does not wait for it.
+struct Reads {
+    /// Guards the connection for the whole of a read.
+    connection: Arc<Mutex<Connection>>,
+    read: Arc<str>,
+}
+
+impl Reads {
+    fn open(path: &Path, ledger: &Ledger) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        let read = format!(
+            "select (select value from counters where key = ?1),
+                    (select fate from {} where instance = ?2 and sequence = ?3)",
+            ledger.fates()
+        );
+        Ok(Reads { connection: Arc::new(Mutex::new(connection)), read: read.into() })
+    }
+
+    /// SQLite blocks, so its work is done on a thread for that.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = Arc::clone(&self.connection);
+        let work = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await?
     }
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn register(&self, writer: Writer) -> Result<(), StoreError> {
-        let work = move |step: &rusqlite::Transaction<'_>| {
-            step.execute_batch(FORGET_THE_DEAD)?;
-            let insert = "insert or ignore into counter_writers (writer, settled_below) values (?1, 0)";
-            step.execute(insert, params![writer])?;
-            Ok(())
-        };
-        self.file.write(work).await
+impl Counters for Reads {
+    async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
+        let (key, query) = (key.to_owned(), Arc::clone(&self.read));
+        let batch = batch.map(|batch| (batch.instance as i64, batch.sequence as i64)).unzip();
+        self.with(move |connection| {
+            let mut read = connection.prepare_cached(&query)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let (value, fate): (Option<i64>, Option<String>) =
+                read.query_row(params![key, batch.0, batch.1], row)?;
+            Reading::new(value.map(i128::from), fate.as_deref())
+        })
+        .await
     }
 
-    async fn apply(&self, batch: LedgerId, deltas: &Deltas<'_>) -> Result<Fate, StoreError> {
-        let deltas = ledger::to_json(deltas.keys.iter().copied().zip(deltas.values.iter().copied()));
-        let work = move |step: &rusqlite::Transaction<'_>| {
-            if let Some(fate) = ledger::fate(step, batch)? {
-                return Ok(Some(fate));
-            }
-            if !ledger::is_known(step, batch)? {
-                return Ok(None);
-            }
-            ledger::record(step, batch, true)?;
-            ledger::add(step, &deltas)?;
-            Ok(Some(Fate::Applied))
-        };
-        if let Some(fate) = self.file.write(work).await? {
-            return Ok(fate);
-        }
-        // Forgotten as dead after 90 quiet days; the next attempt finds it.
-        self.register(batch.writer).await?;
-        Err(StoreError::Unavailable(format!("the ledger did not know the writer of batch {batch}")))
-    }
-
-    async fn void(&self, batch: LedgerId) -> Result<Fate, StoreError> {
-        let work = move |step: &rusqlite::Transaction<'_>| match ledger::fate(step, batch)? {
-            Some(fate) => Ok(fate),
-            None => ledger::record(step, batch, false).map(|()| Fate::Void),
-        };
-        self.file.write(work).await
-    }
-
-    async fn prune(&self, writer: Writer, settled_below: i64) -> Result<(), StoreError> {
-        let work = move |step: &rusqlite::Transaction<'_>| {
-            let update = "update counter_writers
-                          set settled_below = max(settled_below, ?2), seen_at = unixepoch() where writer = ?1";
-            step.execute(update, params![writer, settled_below])?;
-            let delete = "delete from counter_batches where writer = ?1 and sequence < ?2";
-            step.execute(delete, params![writer, settled_below])?;
-            Ok(())
-        };
-        self.file.write(work).await
-    }
-
-    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
-        let work = move |step: &rusqlite::Transaction<'_>| {
-            step.execute("delete from counter_batches where writer = ?1", params![writer])?;
-            step.execute("delete from counter_writers where writer = ?1", params![writer])?;
-            Ok(())
-        };
-        self.file.write(work).await
-    }
-
-    async fn read(&self, key: &str, batch: Option<LedgerId>) -> Result<Reading, StoreError> {
+    async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
         let key = key.to_owned();
-        let (writer, sequence) = batch.map(|batch| (batch.writer, batch.sequence)).unzip();
-        let query = "select (select value from counters where key = ?1),
-                exists (select 1 from counter_batches where writer = ?2 and sequence = ?3 and applied)";
-        let work = move |connection: &rusqlite::Connection| {
-            let mut statement = connection.prepare_cached(query)?;
-            let reading = statement.query_row(params![key, writer, sequence], |row| {
-                let value: Option<i64> = row.get(0)?;
-                Ok(Reading { value: value.map(i128::from), applied: row.get(1)? })
-            })?;
-            Ok(reading)
-        };
-        self.file.read(work).await
-    }
-
-    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
-        let work = |connection: &rusqlite::Connection| {
-            let mut statement = connection.prepare("select key, coalesce(value, 0) from counters")?;
-            let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        };
-        self.file.read(work).await
-    }
-
-    async fn read_then_write(&self, key: &str, value: i64) -> Result<(), StoreError> {
-        let key = key.to_owned();
-        let work = move |step: &rusqlite::Transaction<'_>| {
-            let query = "select coalesce(value, 0) from counters where key = ?1";
+        self.with(move |connection| {
+            let step = Transaction::new(connection, TransactionBehavior::Immediate)?;
+            let query = "select value from counters where key = ?1";
             let before = step.query_row(query, params![key], |row| row.get(0)).optional()?;
-            let total = checked_total(&key, before.unwrap_or(0), value)?;
+            let total = checked_total(&key, before.unwrap_or(0), value).map_err(StoreError::rejected)?;
             let upsert = "insert into counters (key, value) values (?1, ?2)
                           on conflict (key) do update set value = excluded.value";
             step.execute(upsert, params![key, total])?;
-            Ok(())
-        };
-        self.file.write(work).await
+            Ok(step.commit()?)
+        })
+        .await
     }
 
-    async fn replay(&self, letters: Vec<Replay>) -> Result<Vec<Replayed>, StoreError> {
-        self.file.write(move |step| letters.iter().map(|letter| ledger::replay(step, letter)).collect()).await
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        self.with(|connection| {
+            let mut all = connection.prepare("select key, value from counters")?;
+            let rows = all.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 }

@@ -19,7 +19,7 @@ use crate::pool::{Limits, Pool};
 use crate::progress::Progress;
 use crate::reader::Reader;
 use crate::server::Server;
-use crate::sinks::{Engagement, Hashtags, Writer};
+use crate::sinks::{Hashtags, Noted, Writer};
 use crate::stage::Stage;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -165,14 +165,15 @@ fn start_engagement(
     store: &Arc<Store>,
     progress: &Arc<Progress>,
 ) -> Result<SummingBuffer<User, i64>, BuildError> {
-    Buffer::builder()
+    let builder = Buffer::builder()
         .name("engagement")
         .interval(ENGAGEMENT_EVERY)
         .jitter(ENGAGEMENT_EVERY / 2)
         .flush_concurrency(1)
         .flush_timeout(WRITE_WITHIN)
         .retry(through_any_outage())
-        .start_async(Engagement { store: Arc::clone(store), progress: Arc::clone(progress) })
+        .observer(Noted(Arc::clone(progress)));
+    store.start_engagement(builder)
 }
 
 fn through_any_outage() -> RetryPolicy {

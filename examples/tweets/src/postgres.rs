@@ -1,13 +1,16 @@
 //! Tweets in Postgres.
 
-mod tls;
+use std::sync::Arc;
 
-use std::time::Duration;
-
-use deadpool_postgres::{ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::Transaction;
 use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::ToSql;
+use write_behind::exactly_once::{ExactlyOnce, Rejection};
+use write_behind::{BuildError, Builder, FlushBatch, Sum, SummingBuffer};
+use write_behind_postgres::{Error, Ledger, PostgresStore, WriteBatch};
 
-use crate::store::{CONTENTS, CREATE, Contents, DROP, IS_USED, StoreError, used};
+use crate::store::{CONTENTS, CREATE, Contents, DROP, IS_USED, LEDGER, StoreError, used};
 use crate::tweet::{Row, User};
 
 /// One statement, so that users and tweets are one transaction without a round trip more. Users are
@@ -22,51 +25,70 @@ const WRITE: &str = "
     select * from unnest($3::bigint[], $1, $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
     on conflict do nothing";
 
-/// Recording the batch waits for another attempt of it that is still under way, and finds it there.
-const ADD_ENGAGEMENT: &str = "
-    with fresh as (
-        insert into engagement_batches (id) values ($1) on conflict do nothing returning id
-    )
+const ADD: &str = "
     insert into users (id, name, engagement)
     select id, name, engagement
-    from unnest($2::bigint[], $3::text[], $4::bigint[]) as sum (id, name, engagement)
-    where exists (select from fresh) order by id
+    from unnest($1::bigint[], $2::text[], $3::bigint[]) as sum (id, name, engagement) order by id
     on conflict (id) do update set engagement = users.engagement + excluded.engagement";
 
 pub(crate) type Address = Config;
 
 /// Does not connect yet.
 pub(crate) fn address(url: &str) -> Result<Address, String> {
-    url.parse().map_err(|error| format!("not a valid Postgres address: {error}"))
+    let address: Config = url.parse().map_err(|error| format!("not a valid Postgres address: {error}"))?;
+    if address.get_ssl_mode() == SslMode::Require && cfg!(not(feature = "tls")) {
+        return Err("this build has no TLS: build it with `--features tls`".to_owned());
+    }
+    Ok(address)
 }
 
-pub(crate) struct PostgresStore {
-    pool: Pool,
+/// How a batch of engagement is written.
+struct Add {
+    fresh: bool,
 }
 
-impl PostgresStore {
-    pub(crate) async fn open(mut config: Address, fresh: bool) -> Result<Self, StoreError> {
-        // Without a limit a host that vanished would be waited for for minutes.
-        let limit = Duration::from_secs(5);
-        config.connect_timeout(*config.get_connect_timeout().unwrap_or(&limit));
-        config.tcp_user_timeout(*config.get_tcp_user_timeout().unwrap_or(&limit));
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = tls::manager(config, recycling).map_err(StoreError)?;
-        let pool = Pool::builder(manager).max_size(4).build();
-        let store = PostgresStore { pool: pool.map_err(|error| StoreError::of(&error))? };
-        let client = store.client().await?;
-        if fresh {
-            client.batch_execute(DROP).await.map_err(explain)?;
+impl WriteBatch<User, Sum<i64>> for Add {
+    async fn set_up(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        if self.fresh {
+            transaction.batch_execute(DROP).await?;
         }
-        client.batch_execute(CREATE).await.map_err(explain)?;
-        let taken = client.query_one(IS_USED, &[]).await.map_err(explain)?.get(0);
-        drop(client);
-        if taken { Err(used()) } else { Ok(store) }
+        Ok(transaction.batch_execute(CREATE).await?)
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &FlushBatch<User, Sum<i64>>,
+    ) -> Result<Vec<Rejection>, Error> {
+        let users: Vec<_> = batch.entries().iter().map(|entry| entry.key().id).collect();
+        let names: Vec<_> = batch.entries().iter().map(|entry| entry.key().name.as_str()).collect();
+        let engagements: Vec<_> = batch.entries().iter().map(|entry| entry.data().0).collect();
+        let add = transaction.prepare_cached(ADD).await?;
+        transaction.execute(&add, &[&users, &names, &engagements]).await?;
+        Ok(Vec::new())
+    }
+}
+
+pub(crate) struct Postgres {
+    store: Arc<PostgresStore<Add>>,
+}
+
+impl Postgres {
+    pub(crate) async fn open(address: Address, fresh: bool) -> Result<Self, StoreError> {
+        let store = PostgresStore::connect_with(address, Add { fresh }, Ledger::new().name(LEDGER)).await?;
+        let used_before =
+            store.with_connection(async |client| Ok(client.query_one(IS_USED, &[]).await?.get(0)));
+        if used_before.await? { Err(used()) } else { Ok(Postgres { store: Arc::new(store) }) }
+    }
+
+    pub(crate) fn start_engagement(
+        &self,
+        builder: Builder<User, Sum<i64>>,
+    ) -> Result<SummingBuffer<User, i64>, BuildError> {
+        builder.start_async(ExactlyOnce::new(Arc::clone(&self.store)))
     }
 
     pub(crate) async fn write(&self, rows: &[Row]) -> Result<(), StoreError> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(WRITE).await.map_err(explain)?;
         let users: Vec<_> = rows.iter().map(|row| row.user.id).collect();
         let names: Vec<_> = rows.iter().map(|row| row.user.name.as_str()).collect();
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
@@ -74,24 +96,19 @@ impl PostgresStore {
         let texts: Vec<_> = rows.iter().map(|row| row.text.as_str()).collect();
         let sentiments: Vec<_> = rows.iter().map(|row| row.sentiment).collect();
         let engagements: Vec<_> = rows.iter().map(|row| row.engagement).collect();
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        let values: [&(dyn ToSql + Sync); 7] =
             [&users, &names, &ids, &originals, &texts, &sentiments, &engagements];
-        client.execute(&statement, &values).await.map_err(explain)?;
-        Ok(())
-    }
-
-    pub(crate) async fn add_engagement(&self, batch: &str, sums: &[(User, i64)]) -> Result<(), StoreError> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(ADD_ENGAGEMENT).await.map_err(explain)?;
-        let users: Vec<_> = sums.iter().map(|(user, _)| user.id).collect();
-        let names: Vec<_> = sums.iter().map(|(user, _)| user.name.as_str()).collect();
-        let engagements: Vec<_> = sums.iter().map(|(_, engagement)| *engagement).collect();
-        client.execute(&statement, &[&batch, &users, &names, &engagements]).await.map_err(explain)?;
+        let written = self.store.with_connection(async |client| {
+            let write = client.prepare_cached(WRITE).await?;
+            Ok(client.execute(&write, &values).await?)
+        });
+        written.await?;
         Ok(())
     }
 
     pub(crate) async fn contents(&self) -> Result<Contents, StoreError> {
-        let row = self.client().await?.query_one(CONTENTS, &[]).await.map_err(explain)?;
+        let read = self.store.with_connection(async |client| Ok(client.query_one(CONTENTS, &[]).await?));
+        let row = read.await?;
         Ok(Contents {
             tweets: row.get(0),
             distinct: row.get(1),
@@ -101,14 +118,4 @@ impl PostgresStore {
             users_in_error: row.get(5),
         })
     }
-
-    /// A connection that is not known to be dead. A write that was given up may still be under way on
-    /// it; then the next one waits its turn behind it, and finds what it wanted to store there already.
-    async fn client(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| StoreError::of(&error))
-    }
-}
-
-fn explain(error: tokio_postgres::Error) -> StoreError {
-    StoreError::of(&error)
 }

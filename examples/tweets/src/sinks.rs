@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 use write_behind::{
-    AsyncBatchDataBuffer, AsyncDataBuffer, DeadLetter, FlushBatch, FlushContext, FlushError, Sum, Verdict,
+    AsyncBatchDataBuffer, AsyncDataBuffer, DeadLetter, FailureCause, FlushBatch, FlushContext, FlushError,
+    FlushEvent, Observer, Sum, Verdict,
 };
 
 use crate::join::Joined;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::tweet::{TweetId, User};
+use crate::tweet::TweetId;
 
 /// Stores joined tweets. A batch is made when the writer is about to need it, of all tweets that are
 /// complete by then; if they are few, the writer takes its time before it asks for more.
@@ -51,7 +52,8 @@ impl AsyncBatchDataBuffer<TweetId, Joined> for Writer {
             self.progress.begin_writing();
             let result = self.store.write(rows).await;
             self.progress.end_writing();
-            self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
+            let trouble = result.as_ref().err().map(ToString::to_string);
+            self.progress.note_write(trouble.as_deref().map_or(Ok(()), Err));
             result?;
             self.progress.stored.add(stored);
             self.progress.batches.add(1);
@@ -67,20 +69,16 @@ impl AsyncBatchDataBuffer<TweetId, Joined> for Writer {
     }
 }
 
-/// Adds to the users' engagement.
-pub(crate) struct Engagement {
-    pub(crate) store: Arc<Store>,
-    pub(crate) progress: Arc<Progress>,
-}
+/// Notes how the writes of engagement went.
+pub(crate) struct Noted(pub(crate) Arc<Progress>);
 
-impl AsyncBatchDataBuffer<User, Sum<i64>> for Engagement {
-    /// The batch's id says whether it has been added before. Every failure counts as of unknown
-    /// outcome, so the batch keeps its content and its id until it succeeds.
-    async fn handle_flush_batch(&self, batch: &FlushBatch<User, Sum<i64>>) -> Result<(), FlushError> {
-        let sums = batch.sorted().iter().map(|entry| (entry.key().clone(), entry.data().0)).collect();
-        let result = self.store.add_engagement(batch.id(), sums).await;
-        self.progress.note_write(result.as_ref().map(|&()| ()).map_err(|error| error.0.as_str()));
-        Ok(result?)
+impl Observer for Noted {
+    fn flush_succeeded(&self, _: &FlushEvent<'_>, _: Duration) {
+        self.0.note_write(Ok(()));
+    }
+
+    fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, cause: &FailureCause, _: Duration) {
+        self.0.note_write(Err(&cause.to_string()));
     }
 }
 

@@ -1,41 +1,27 @@
 //! The two linked tables, in SQLite or Postgres.
 //!
 //! What is sent twice, because an answer was lost, counts once: a tweet is recognised by its id, a
-//! batch of engagement by the batch's id, which is recorded in the same transaction. Both kinds of
-//! write create the users that they need, so it does not matter which comes first.
+//! batch of engagement by `ExactlyOnce`. Both kinds of write create the users that they need, so it does
+//! not matter which comes first.
 
-use std::fmt::{Display, Write};
 use std::path::Path;
+use std::sync::Arc;
+
+use write_behind::exactly_once::{ExactlyOnce, OnThreads};
+use write_behind::{BuildError, Builder, Sum, SummingBuffer};
 
 use crate::args::Database;
-use crate::postgres::PostgresStore;
-use crate::sqlite::SqliteStore;
+use crate::postgres::Postgres;
+use crate::sqlite::Sqlite;
 use crate::tweet::{Row, User};
 
 pub(crate) enum Store {
-    Sqlite(SqliteStore),
-    Postgres(PostgresStore),
+    Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
-/// The database did not do it, or did not say so.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct StoreError(pub(crate) String);
-
-impl StoreError {
-    /// An error and its causes in one line.
-    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
-        let mut line = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            if !line.contains(&error.to_string()) {
-                let _ = write!(line, ": {error}");
-            }
-            cause = error.source();
-        }
-        StoreError(line)
-    }
-}
+/// Why the database did not do it, or did not say so.
+pub(crate) type StoreError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the tables say.
 #[derive(Debug, Default)]
@@ -55,13 +41,14 @@ pub(crate) const CREATE: &str = "
         id bigint primary key, name text not null, engagement bigint not null);
     create table if not exists tweets (
         id bigint primary key, user_id bigint not null references users, original bigint,
-        text text not null, sentiment bigint not null, engagement bigint not null);
-    create table if not exists engagement_batches (id text primary key);";
+        text text not null, sentiment bigint not null, engagement bigint not null);";
 
 pub(crate) const DROP: &str = "
     drop table if exists tweets;
-    drop table if exists users;
-    drop table if exists engagement_batches;";
+    drop table if exists users;";
+
+/// What the tables of the ledger begin with.
+pub(crate) const LEDGER: &str = "engagement";
 
 pub(crate) const IS_USED: &str = "select exists (select 1 from users)";
 
@@ -82,10 +69,10 @@ impl Store {
         fresh: bool,
     ) -> Result<Self, StoreError> {
         match database {
-            None => SqliteStore::open(scratch, fresh).await.map(Store::Sqlite),
-            Some(Database::Sqlite(path)) => SqliteStore::open(path, fresh).await.map(Store::Sqlite),
+            None => Sqlite::open(scratch, fresh).map(Store::Sqlite),
+            Some(Database::Sqlite(path)) => Sqlite::open(path, fresh).map(Store::Sqlite),
             Some(Database::Postgres(config)) => {
-                PostgresStore::open((**config).clone(), fresh).await.map(Store::Postgres)
+                Postgres::open((**config).clone(), fresh).await.map(Store::Postgres)
             }
         }
     }
@@ -98,15 +85,16 @@ impl Store {
         }
     }
 
-    /// Adds to the users' engagement, unless this batch has been added already.
-    pub(crate) async fn add_engagement(
+    /// Starts the buffer that adds to the users' engagement.
+    pub(crate) fn start_engagement(
         &self,
-        batch: impl Display + Send,
-        sums: Vec<(User, i64)>,
-    ) -> Result<(), StoreError> {
+        builder: Builder<User, Sum<i64>>,
+    ) -> Result<SummingBuffer<User, i64>, BuildError> {
         match self {
-            Store::Sqlite(store) => store.add_engagement(batch.to_string(), sums).await,
-            Store::Postgres(store) => store.add_engagement(&batch.to_string(), &sums).await,
+            Store::Sqlite(store) => {
+                builder.start_async(ExactlyOnce::new(OnThreads::new(Arc::clone(&store.engagement))))
+            }
+            Store::Postgres(store) => store.start_engagement(builder),
         }
     }
 
@@ -120,5 +108,5 @@ impl Store {
 
 /// What to tell somebody who starts on a used database.
 pub(crate) fn used() -> StoreError {
-    StoreError("there are tweets of an earlier run in it; drop them with --fresh, or name another".to_owned())
+    "there are tweets of an earlier run in it; drop them with --fresh, or name another".into()
 }

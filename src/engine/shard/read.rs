@@ -40,6 +40,13 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
         Some(InFlight { batch: flying.batch, index: flying.index, count: u64::from(flying.count) })
     }
 
+    /// How many inserts have left the table, less those that came back, and how many have been settled: if both are what
+    /// they were, no data was taken and settled in between.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        let tally = &self.cold.tally;
+        (tally.left_pending, tally.flushed + tally.gave_up + tally.returned)
+    }
+
     pub(crate) fn contains(&self, hash: KeptHash, matches: impl Fn(&K) -> bool) -> bool {
         self.pending.find(hash.spread(), |pending| matches(&pending.key)).is_some()
             || self.cold.flying.find(hash.spread(), |flying| matches(&flying.key)).is_some()

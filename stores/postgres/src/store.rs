@@ -1,6 +1,6 @@
 use std::fmt;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Pool};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, IsolationLevel};
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
@@ -109,6 +109,37 @@ impl<W> PostgresStore<W> {
         self.ledger.set_up(&step).await?;
         self.write.set_up(&step).await?;
         Ok(step.commit().await?)
+    }
+
+    /// Lends a connection for work of your own, such as reads. It is closed where the outcome is unknown; and if the call
+    /// is cancelled, what it was doing is stopped at the server, so that nothing piles up there.
+    ///
+    /// ```no_run
+    /// use write_behind_postgres::{Error, PostgresStore, Sums};
+    ///
+    /// # use write_behind::Sum;
+    /// # async fn total(store: &PostgresStore<Sums<String, Sum<i64>>>) -> Result<i64, Error> {
+    /// store.with_connection(async |client| {
+    ///     let query = client.prepare_cached("select views from page_views where page = $1").await?;
+    ///     Ok(client.query_one(&query, &[&"/home"]).await?.get(0))
+    /// }).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no connection, or those of the work.
+    ///
+    /// # Cancel safety
+    ///
+    /// What the work was waiting for may be done or not.
+    pub async fn with_connection<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut ClientWrapper) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut lent = self.connections.lend().await?;
+        let result = work(&mut lent).await;
+        lent.give_back(result)
     }
 
     /// The pool, to read what was written.

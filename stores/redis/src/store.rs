@@ -1,6 +1,7 @@
 use std::fmt;
 
-use redis::{IntoConnectionInfo, Script, cmd, pipe};
+use redis::aio::MultiplexedConnection;
+use redis::{IntoConnectionInfo, RedisResult, Script, cmd, pipe};
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
 use write_behind::{BatchId, FlushBatch};
 
@@ -67,6 +68,33 @@ impl<W> RedisStore<W> {
         let pong = cmd("PING").exec_async(&mut lent.connection).await;
         lent.answered(pong)?;
         Ok(store)
+    }
+
+    /// Asks Redis something over the store's connection, which is made anew when it has failed.
+    ///
+    /// ```no_run
+    /// use write_behind_redis::{Error, HashSums, RedisStore};
+    ///
+    /// # use write_behind::Sum;
+    /// # async fn total(store: &RedisStore<HashSums<String, Sum<i64>>>) -> Result<Option<i64>, Error> {
+    /// store.ask(async |redis| redis::cmd("HGET").arg("page_views").arg("/home").query_async(redis).await).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of Redis. Any of them closes the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was asked may then be done or not, and the connection is closed.
+    pub async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, Error> {
+        let mut lent = self.connection.lend().await?;
+        let answer = question(&mut lent.connection).await;
+        lent.answered(answer)
     }
 
     /// Settings under which Redis may lose what it has acknowledged, each as it is and as it would be safe: inserts can

@@ -13,8 +13,7 @@ use async_nats::jetstream::{self, Context, Message};
 use async_nats::{ConnectOptions, ServerAddr};
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
-
-use crate::store::{StoreError, describe};
+use write_behind::exactly_once::StoreError;
 
 const STREAM: &str = "counters";
 const SUBJECT: &str = "counters.batches";
@@ -41,7 +40,7 @@ impl BatchStream {
     /// Connects, and creates stream and consumer where they are missing; others are used as they are.
     pub(super) async fn open(server: ServerAddr) -> Result<Self, StoreError> {
         let client = ConnectOptions::new().name("counters").connection_timeout(LIMIT).connect(server);
-        let mut jetstream = jetstream::new(client.await.map_err(|error| trouble(&error))?);
+        let mut jetstream = jetstream::new(client.await?);
         jetstream.set_timeout(LIMIT);
         let config = stream::Config {
             name: STREAM.to_owned(),
@@ -54,15 +53,14 @@ impl BatchStream {
             duplicate_window: DUPLICATE_WINDOW,
             ..stream::Config::default()
         };
-        let stream = jetstream.get_or_create_stream(config).await.map_err(|error| trouble(&error))?;
+        let stream = jetstream.get_or_create_stream(config).await?;
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             ..pull::Config::default()
         };
-        let consumer = stream.get_or_create_consumer(CONSUMER, config).await;
-        let consumer = consumer.map_err(|error| trouble(&error))?;
+        let consumer = stream.get_or_create_consumer(CONSUMER, config).await?;
         let stream::Config { retention, subjects, .. } = &stream.cached_info().config;
         let ours = *retention == RetentionPolicy::WorkQueue && *subjects == [SUBJECT];
         Ok(BatchStream { jetstream, tidied: ours.then_some(stream), consumer })
@@ -78,11 +76,10 @@ impl BatchStream {
     /// What is there, without waiting for more.
     pub(super) async fn fetch(&self) -> Result<Vec<Message>, StoreError> {
         let fetch = async {
-            let messages = self.consumer.fetch().max_messages(FETCH).messages().await;
-            messages.map_err(|error| trouble(&error))?.try_collect().await.map_err(|error| trouble(&*error))
+            let messages = self.consumer.fetch().max_messages(FETCH).messages().await?;
+            messages.try_collect().await.map_err(StoreError::from)
         };
-        let late = |_| StoreError::Unavailable(format!("NATS: no answer within {LIMIT:?}"));
-        timeout(LIMIT, fetch).await.map_err(late)?
+        timeout(LIMIT, fetch).await.map_err(|_| format!("NATS: no answer within {LIMIT:?}"))?
     }
 
     /// The first message that was acknowledged and is there nevertheless: a server that was killed can
@@ -92,7 +89,7 @@ impl BatchStream {
         let Some(stream) = &self.tidied else { return Ok(None) };
         // In this order: what is acknowledged only after this is not taken for left behind.
         let moved = self.moved_up_to().await?;
-        let state = stream.get_info().await.map_err(|error| trouble(&error))?.state;
+        let state = stream.get_info().await?.state;
         if state.messages == 0 || state.first_sequence > moved {
             return Ok(None);
         }
@@ -100,7 +97,7 @@ impl BatchStream {
             Ok(message) => Ok(Some(message)),
             // Another process was faster.
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(trouble(&error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -110,13 +107,13 @@ impl BatchStream {
         match stream.delete_message(message.sequence).await {
             Ok(removed) => Ok(removed),
             Err(error) if matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Ok(false),
-            Err(error) => Err(trouble(&error)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// All messages up to this number have been acknowledged.
     pub(super) async fn moved_up_to(&self) -> Result<u64, StoreError> {
-        let info = self.consumer.get_info().await.map_err(|error| trouble(&error))?;
+        let info = self.consumer.get_info().await?;
         Ok(info.ack_floor.stream_sequence)
     }
 }
@@ -124,11 +121,7 @@ impl BatchStream {
 /// Too large is the batch's own fault: halves may fit.
 fn refused(error: PublishError) -> StoreError {
     match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => StoreError::Data(describe("NATS", &error)),
-        _ => trouble(&error),
+        PublishErrorKind::MaxPayloadExceeded => StoreError::rejected(error),
+        _ => error.into(),
     }
-}
-
-fn trouble(error: &(dyn std::error::Error + 'static)) -> StoreError {
-    StoreError::Unavailable(describe("NATS", error))
 }

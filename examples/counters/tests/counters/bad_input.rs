@@ -150,9 +150,9 @@ fn a_total_never_wraps() {
         assert_eq!(database.counters(), expected.map(|(key, value)| (key.to_owned(), value)).into());
         let letters = home.dead_letters().join("\n");
         for part in [
-            r#""key":"high","value":1,"#,
-            r#""key":"high","value":9223372036854775807,"#,
-            r#""key":"low","value":-500,"#,
+            r#""key":"high","data":1,"#,
+            r#""key":"high","data":9223372036854775807,"#,
+            r#""key":"low","data":-500,"#,
         ] {
             assert!(letters.contains(part), "{part} is not in {letters}");
         }

@@ -1,31 +1,10 @@
 //! Options: what is refused is refused with the reason, before anything is touched.
 
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::channel;
 
-use test_servers::{LIMIT, free_port, signal};
+use test_servers::free_port;
 
-use crate::service::Home;
-
-/// Runs the service to its end: exit code and all that it wrote.
-pub(crate) fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_counters"));
-    command.current_dir(home.directory()).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if !options.contains(&"--listen") {
-        command.args(["--listen", "127.0.0.1:0"]);
-    }
-    let child = command.spawn().unwrap();
-    let pid = child.id();
-    let (ended, end) = channel();
-    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
-    let Ok(Output { status, stdout, stderr }) = end.recv_timeout(LIMIT) else {
-        signal(pid, "KILL");
-        panic!("{options:?} did not stop the start");
-    };
-    let text = [stdout, stderr].map(|output| String::from_utf8(output).unwrap()).concat();
-    (status.code(), text)
-}
+use crate::service::{Home, run};
 
 #[test]
 fn bad_options_are_refused_with_the_reason() {

@@ -2,8 +2,8 @@
 
 use test_servers::{PostgresServer, eventually};
 
-use crate::command_line::run;
 use crate::service::Home;
+use crate::service::run;
 
 /// Connections of services, by whether they are encrypted.
 fn connections(server: &PostgresServer, encrypted: bool) -> i64 {

@@ -95,7 +95,7 @@ fn a_copy_of_a_batch_that_was_delayed_is_never_applied() {
         client.increment("first", 1);
         settled(&client);
     }
-    assert!(setting.database.count("counter_batches") < 200, "the delayed batch's record is gone");
+    assert!(setting.database.count("counter_fates") < 200, "the delayed batch's record is gone");
     after_pruning.arrive();
     assert_eq!(setting.counters(), once("k", 111));
     service.stop();
@@ -182,12 +182,12 @@ fn what_is_recorded_stays_bounded_and_a_clean_end_leaves_nothing() {
         for _ in 0..200 {
             client.increment("k", 1);
             settled(&client);
-            most = most.max(database.count("counter_batches"));
+            most = most.max(database.count("counter_fates"));
         }
         assert!((1..=70).contains(&most), "{most} records");
         assert_eq!(database.count("counter_writers"), 1);
         service.stop();
-        assert_eq!((database.count("counter_batches"), database.count("counter_writers")), (0, 0));
+        assert_eq!((database.count("counter_fates"), database.count("counter_writers")), (0, 0));
         assert_eq!(database.counters(), once("k", 200));
     });
 }

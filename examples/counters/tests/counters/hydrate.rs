@@ -114,7 +114,7 @@ fn a_batch_that_is_stored_and_sent_again_counts_once_at_every_read() {
     // Batches go past this; the pruning that follows some of them does not.
     let blocker = server.client();
     blocker.execute("begin", &[]);
-    blocker.execute("select writer from counter_writers for share", &[]);
+    blocker.execute("select instance from counter_writers for share", &[]);
     let mut total = 0;
     eventually("a batch is sent again", || {
         total += 1;

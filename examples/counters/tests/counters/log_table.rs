@@ -38,7 +38,7 @@ fn batches_sent_twice_through_a_restart_of_postgres_add_up_exactly() {
     assert_eq!(home.dead_letters(), Vec::<String>::new());
     let database = Database::Postgres(Box::new(server));
     assert_eq!(
-        ["counter_log", "counter_batches", "counter_writers"].map(|table| database.count(table)),
+        ["counter_log", "counter_fates", "counter_writers"].map(|table| database.count(table)),
         [0; 3]
     );
     assert_eq!(database.counters(), tally.accepted);

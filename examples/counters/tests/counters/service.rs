@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
@@ -45,6 +45,18 @@ impl Home {
         content.lines().map(str::to_owned).collect()
     }
 
+    /// Has a service replay the dead letters, and come to its end before it can take them out of the file: as if killed
+    /// at that point.
+    pub(crate) fn fail_to_replace_the_dead_letters(&self, options: &[&str]) {
+        let in_the_way = self.path("dead-letters.jsonl.new");
+        fs::create_dir(&in_the_way).unwrap();
+        let before = self.dead_letters();
+        let (code, text) = run(self, options);
+        assert!(code == Some(2) && text.contains("dead-letter file"), "{text}");
+        assert_eq!(self.dead_letters(), before);
+        fs::remove_dir(in_the_way).unwrap();
+    }
+
     /// Starts a service on a free port and waits until it listens.
     pub(crate) fn start(&self, options: &[&str]) -> Service {
         Service::start(self.directory.path(), options, None)
@@ -54,6 +66,25 @@ impl Home {
     pub(crate) fn start_trusting(&self, certificate: &Path, options: &[&str]) -> Service {
         Service::start(self.directory.path(), options, Some(certificate))
     }
+}
+
+/// Runs the service to its end: exit code and all that it wrote.
+pub(crate) fn run(home: &Home, options: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counters"));
+    command.current_dir(home.directory()).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    let child = command.spawn().unwrap();
+    let pid = child.id();
+    let (ended, end) = channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+    let Ok(Output { status, stdout, stderr }) = end.recv_timeout(LIMIT) else {
+        signal(pid, "KILL");
+        panic!("{options:?} did not stop the start");
+    };
+    let text = [stdout, stderr].map(|output| String::from_utf8(output).unwrap()).concat();
+    (status.code(), text)
 }
 
 /// Killed when dropped.
