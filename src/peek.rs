@@ -1,6 +1,7 @@
 //! What reads of a key return.
 
 use crate::batch::BatchId;
+use crate::engine::shard::Moved;
 
 /// How many inserts of a key the buffer holds.
 ///
@@ -56,7 +57,7 @@ pub struct Peek<V> {
     /// that `handle_error` is working on is its own and not to be seen here.
     pub in_flight: Option<(V, BatchId)>,
     /// How much data of the key's partition has moved on so far.
-    pub(crate) moved: (u64, u64),
+    pub(crate) moved: Moved,
 }
 
 impl<V> Peek<V> {

@@ -12,7 +12,7 @@ use super::wait::waiter::WaiterRef;
 use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, FlushReason};
 use crate::engine::flights::Presence;
-use crate::engine::shard::InFlight;
+use crate::engine::shard::{InFlight, Moved};
 use crate::engine::tick;
 use crate::health::Health;
 use crate::key::Key;
@@ -23,7 +23,7 @@ pub(crate) struct Seen<V> {
     pub(crate) pending: Vec<V>,
     pub(crate) in_flight: Option<(V, BatchId)>,
     /// How much data of the partition has moved on.
-    pub(crate) moved: (u64, u64),
+    pub(crate) moved: Moved,
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
@@ -54,7 +54,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         loop {
             let (pending, in_flight, moved) = {
                 let Some(shard) = self.intake.look(spot.partition) else {
-                    return Seen { pending: Vec::new(), in_flight: None, moved: (0, 0) };
+                    return Seen { pending: Vec::new(), in_flight: None, moved: Moved::default() };
                 };
                 (shard.pending_data(spot.hash, matches), shard.in_flight(spot.hash, matches), shard.moved())
             };

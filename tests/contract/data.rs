@@ -22,6 +22,7 @@ each_driver! {
     c08_only_what_was_not_applied_is_split,
     c09_reads_tell_pending_and_in_flight_apart,
     c09_a_look_that_a_flush_came_after_did_not_stay,
+    c09_a_look_that_a_rest_came_after_did_not_stay,
     c09_flush_and_wait_covers_retrying_data,
     c09_flush_and_wait_returns_the_real_error,
     c09_flush_and_wait_covers_a_total_that_was_closed_early,
@@ -313,6 +314,18 @@ fn c09_a_look_that_a_flush_came_after_did_not_stay(driver: Driver) {
     let before = rig.buffer.peek("key");
     assert!(before.stayed_until(&rig.buffer.peek("key")));
     rig.buffer.flush_and_wait("key", secs(10)).unwrap();
+    rig.insert("key", 5);
+    let after = rig.buffer.peek("key");
+    assert!(before == after && !before.stayed_until(&after), "it looks the same, and is not");
+}
+
+fn c09_a_look_that_a_rest_came_after_did_not_stay(driver: Driver) {
+    let rig = Lists::with(driver, fails(0), |builder| builder.hibernate_after(secs(1)));
+    rig.insert("key", 5);
+    let before = rig.buffer.peek("key");
+    rig.buffer.flush_and_wait("key", secs(10)).unwrap();
+    // The partition is given back, and with it what it has counted.
+    rig.pass_time_until("it rests", || rig.buffer.stats().hibernating);
     rig.insert("key", 5);
     let after = rig.buffer.peek("key");
     assert!(before == after && !before.stayed_until(&after), "it looks the same, and is not");

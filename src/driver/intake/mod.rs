@@ -66,7 +66,7 @@ pub(crate) struct Intake<K, V, S> {
     former: Mutex<Stats>,
     timing: Timing,
     seed: u64,
-    /// How many partitions were ever made. Relaxed: for seeds.
+    /// How many partitions were ever made. Relaxed: for numbers and seeds.
     made: AtomicU64,
 }
 
@@ -176,8 +176,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
         if self.closed.load(Ordering::Relaxed) {
             return false;
         }
-        let seed = self.seed.wrapping_add(self.made.fetch_add(1, Ordering::Relaxed));
-        *place = Shard::new(partition as u32, self.timing.clone(), SmallRng::seed_from_u64(seed));
+        // No two partitions are the same, so none in this place either.
+        let life = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let random = SmallRng::seed_from_u64(self.seed.wrapping_add(life));
+        *place = Shard::new(partition as u32, life, self.timing.clone(), random);
         place.admit(if self.volume.is_some() { 0 } else { u64::MAX });
         true
     }

@@ -43,7 +43,7 @@ use deadlines::Deadlines;
 pub(crate) use abandon::Abandoned;
 pub(crate) use deadlines::{Step, Timing};
 pub(crate) use insert::{Inserted, Lack, Need, Obstacle, Owned, Probe, Refused};
-pub(crate) use read::InFlight;
+pub(crate) use read::{InFlight, Moved};
 pub(crate) use settle::{Settled, Settlement, Ticket};
 pub(crate) use take::Numbering;
 
@@ -157,6 +157,7 @@ struct Cold<K, V, T> {
     on_record: u64,
     watches: Watches<K, T>,
     partition: u32,
+    life: u64,
     open: bool,
 }
 
@@ -183,7 +184,8 @@ impl<K, V, T> Shard<K, V, T> {
         Shard { pending, first_step: u32::MAX, busy, cold }
     }
 
-    pub(crate) fn new(partition: u32, timing: Timing, random: SmallRng) -> Self {
+    /// `life`: which of all partitions that the buffer ever had, from 1.
+    pub(crate) fn new(partition: u32, life: u64, timing: Timing, random: SmallRng) -> Self {
         Shard {
             pending: HashTable::new(),
             first_step: timing.first_step(),
@@ -202,6 +204,7 @@ impl<K, V, T> Shard<K, V, T> {
                 watches: Watches::default(),
                 deadlines: Deadlines::new(timing, random),
                 partition,
+                life,
             })))),
         }
     }

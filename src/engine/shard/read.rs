@@ -2,8 +2,17 @@ use std::hash::Hash;
 
 use super::super::sequence::Sequence;
 use super::super::timers::TimerId;
-use super::Shard;
+use super::{Shard, Tally};
 use crate::key::KeptHash;
+
+/// How much data of a partition has moved on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Moved {
+    /// Which of all partitions that the buffer ever had it is, from 1; 0 if there is none.
+    life: u64,
+    left: u64,
+    settled: u64,
+}
 
 /// Where a key's data in flight is: at `index` of `batch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +51,9 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
 
     /// How many inserts have left the table, less those that came back, and how many have been settled: if both are what
     /// they were, no data was taken and settled in between.
-    pub(crate) fn moved(&self) -> (u64, u64) {
-        let tally = &self.cold.tally;
-        (tally.left_pending, tally.flushed + tally.gave_up + tally.returned)
+    pub(crate) fn moved(&self) -> Moved {
+        let Tally { left_pending, flushed, gave_up, returned, .. } = self.cold.tally;
+        Moved { life: self.cold.life, left: left_pending, settled: flushed + gave_up + returned }
     }
 
     pub(crate) fn contains(&self, hash: KeptHash, matches: impl Fn(&K) -> bool) -> bool {
