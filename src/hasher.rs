@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 /// The default hasher: foldhash, seeded at random for each buffer.
 ///
 /// Fast, and hard to attack without knowing the seed, but not cryptographic. If strangers choose
-/// the keys and can measure you, set [`Builder::hasher`] to `std::hash::RandomState`.
+/// the keys and can measure you, set [`Builder::hasher`](crate::Builder::hasher) to `std::hash::RandomState`.
 ///
 /// ```
 /// use std::hash::BuildHasher;

@@ -63,7 +63,7 @@ impl Overflow {
 }
 
 /// All plain settings of a buffer, for a program that reads them from a file: give them to
-/// [`Builder::settings`](crate::Builder::settings). Each is described at the builder's method of the same
+/// [`Builder::from_settings`](crate::Builder::from_settings). Each is described at the builder's method of the same
 /// name; `start` checks them all.
 ///
 /// With the feature `serde` they can be read from any format. Fields that are not given keep their

@@ -123,7 +123,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
     }
 
-    /// Offers what is kept as undelivered ([`Stats::undelivered`]) to the sink again, with fresh attempts.
+    /// Offers what is kept as undelivered ([`Stats::undelivered`](crate::Stats::undelivered)) to the sink again, with fresh attempts.
     /// Returns how many keys are on their way now.
     ///
     /// Data of which an attempt may have been applied goes out as the identical batch under its id; other

@@ -152,7 +152,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// How much all data may weigh together ([`Aggregate::weight`]), in flight and retrying
+    /// How much all data may weigh together ([`Aggregate::weight`](crate::Aggregate::weight)), in flight and retrying
     /// included. Default: 10 000 000: as many list items, or sums. At least 1.
     ///
     /// ```
@@ -189,10 +189,10 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// **What is not delivered within this time is lost** when the last handle is dropped, and told to observers.
-    /// [`Buffer::shutdown`] returns it instead.
+    /// [`Buffer::shutdown`](crate::Buffer::shutdown) returns it instead.
     ///
     /// How long the drop of the last handle waits for the flush of what is left, or, where it does not
-    /// wait itself ([`Buffer`]), how long the buffer goes on for it. Default: 5 s. Zero delivers nothing
+    /// wait itself ([`Buffer`](crate::Buffer)), how long the buffer goes on for it. Default: 5 s. Zero delivers nothing
     /// more.
     /// Any length.
     ///
