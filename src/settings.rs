@@ -72,7 +72,7 @@ impl Overflow {
 /// ```
 /// # #[cfg(feature = "serde")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use write_behind::{Buffer, Settings, Sum, SummingBuffer};
+/// use write_behind::{Builder, Settings, Sum, SummingBuffer};
 /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
 ///
 /// let settings: Settings = toml::from_str(r#"
