@@ -101,7 +101,7 @@ pub struct Entry<K, V> {
 
 impl<K, V> Entry<K, V> {
     /// An entry that comes from no table.
-    #[cfg(any(feature = "dead-letters", feature = "test-util"))]
+    #[cfg(any(feature = "serde", feature = "test-util"))]
     pub(crate) fn of(key: K, data: V, count: u64, reason: FlushReason, index: u32) -> Self {
         let (weight, hash, partition, counts_as_key, late) = (1, KeptHash::of(0), 0, true, 0);
         Entry { key, data, count, weight, reason, hash, partition, index, counts_as_key, late }
