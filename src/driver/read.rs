@@ -142,11 +142,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         for partition in (0..self.intake.partitions()).take_while(|_| go_on()) {
             let Some(shard) = self.intake.look(partition) else { continue };
             watch_flying(shard);
-            if reason == FlushReason::Volume
-                && let Some(mut shard) = self.intake.look(partition)
-            {
-                shard.count_afresh();
-                self.intake.release_from(&mut shard);
+            if reason == FlushReason::Volume {
+                self.intake.look(partition).into_iter().for_each(|mut shard| {
+                    shard.count_afresh();
+                    self.intake.release_from(&mut shard);
+                });
             }
             let mut from = Some(0);
             while let Some(start) = from {
