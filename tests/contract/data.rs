@@ -270,10 +270,11 @@ fn c08_only_what_was_not_applied_is_split(driver: Driver) {
         _ => Ok(()),
     });
     let retry = steady().attempts(5);
-    let rig = Lists::with(driver, sink, |builder| builder.retry(retry));
+    let rig = Lists::with(driver, sink, |builder| builder.retry(retry).partitions(1));
     for key in ["a", "b", "c", "d"] {
         rig.insert(key, 1);
     }
+    // In one partition, so that all of them are due at one instant and leave together.
     rig.buffer.flush_all();
     rig.pass_time_until("all is flushed", || rig.sink.flushed().len() == 4);
     let calls = rig.sink.calls();
