@@ -20,7 +20,9 @@ type Lists = Rig<&'static str, Vec<u32>>;
 type Many = Rig<u32, Vec<u32>>;
 
 fn c01_a_buffer_that_is_full_as_a_whole_flushes_all_that_is_pending(driver: Driver) {
-    let rig = Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at_count(100));
+    // Exact with this many.
+    let rig =
+        Many::start(driver, |builder| builder.interval(secs(3_600)).flush_all_at_count(100).partitions(80));
     (0..99).for_each(|insert| rig.insert(insert % 30, insert));
     rig.advance(secs(1));
     assert_eq!(rig.sink.calls().len(), 0);

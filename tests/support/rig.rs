@@ -146,7 +146,9 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         let clock = driver.clock();
         // The clock may have stopped when the rig is dropped.
         let retry = steady().attempts(4);
-        let builder = configure(Buffer::builder().seed(7).drop_timeout(Duration::ZERO).retry(retry));
+        // One partition, so that `flush_all` makes all keys due at one instant, whoever takes a step meanwhile.
+        let builder = Buffer::builder().seed(7).partitions(1).drop_timeout(Duration::ZERO).retry(retry);
+        let builder = configure(builder);
         let played = sink.clone();
         let install = |weak: WeakBuffer<K, V>| {
             played.install(weak, clock.clone());
