@@ -8,7 +8,7 @@ use crate::failure::FailureCause;
 pub(crate) struct Trouble {
     /// Guards what went wrong.
     seen: Mutex<Seen>,
-    /// There is a `since`. Relaxed: a success that comes at the same time as a failure may count before or
+    /// There is a `since`. Changed with it, under the lock. Relaxed: a success that comes at the same time as a failure may count before or
     /// after it.
     lasts: AtomicBool,
 }
@@ -32,7 +32,9 @@ impl Trouble {
 
     pub(super) fn succeeded(&self) {
         if self.lasts.load(Ordering::Relaxed) {
-            self.seen.lock().since = None;
+            let mut seen = self.seen.lock();
+            seen.since = None;
+            // Under the lock, so that it never contradicts what it stands for.
             self.lasts.store(false, Ordering::Relaxed);
         }
     }
