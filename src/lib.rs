@@ -36,6 +36,11 @@ mod hasher;
 mod health;
 mod interval;
 mod into_sink;
+#[cfg(feature = "journal")]
+pub mod journal;
+#[cfg(not(feature = "journal"))]
+#[allow(dead_code, unreachable_pub, reason = "the driver knows of journals, but only the feature makes them")]
+mod journal;
 mod key;
 mod observer;
 mod peek;

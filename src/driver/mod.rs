@@ -7,6 +7,8 @@ pub(crate) mod core;
 pub(crate) mod flush;
 mod fork;
 pub(crate) mod intake;
+#[allow(dead_code, reason = "being built")]
+pub(crate) mod journal;
 mod read;
 pub(crate) mod run;
 mod shutdown;

@@ -1,0 +1,79 @@
+//! What a journal asks of a file.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::journal::JournalError;
+
+/// What a file says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Whose batches these are, for the life of the file.
+    pub(crate) instance: u64,
+    /// How often it was opened, this time included.
+    pub(crate) epoch: u64,
+    /// Nobody has ever seen a batch of this or a higher sequence.
+    pub(crate) next_sequence: u64,
+}
+
+/// Rows to be written, or found.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// What is pending of each key from now on; `None`: nothing. No key twice. Sorted, if they are many.
+    pub(crate) pending: Rows,
+    /// The content of batches from now on, by sequence; `None`: it is over.
+    pub(crate) batches: BTreeMap<u64, Option<Vec<u8>>>,
+}
+
+/// Keys and values, all in one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    key: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+impl Rows {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.rows.iter().map(|Row { key, value }| {
+            (&self.bytes[key.clone()], value.clone().map(|value| &self.bytes[value]))
+        })
+    }
+
+    pub(crate) fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let key = self.append(key);
+        let value = value.map(|value| self.append(value));
+        self.rows.push(Row { key, value });
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+}
+
+/// Takes what is found: pending rows, and batches.
+pub(crate) trait Find {
+    fn pending(&mut self, key: &[u8], value: &[u8]) -> Result<(), JournalError>;
+    fn batch(&mut self, sequence: u64, content: &[u8]) -> Result<(), JournalError>;
+}
+
+/// A file with two tables, `pending` and `batches`. Nothing of it is open any more when it is dropped.
+pub(crate) trait Disk: Send {
+    /// Every row there is, batches by sequence.
+    fn load(&self, found: &mut dyn Find) -> Result<(), JournalError>;
+
+    /// All or nothing, and on the disk when it returns. After an error nothing may follow but
+    /// [`replace`](Self::replace).
+    fn commit(&mut self, head: &Head, changes: &Changes) -> Result<(), JournalError>;
+
+    /// Writes a fresh file that holds these rows and no others, and puts it in the place of the old one: on the disk
+    /// when it returns. After an error the old file is where it was, and it may be tried again.
+    fn replace(&mut self, head: &Head, all: &Changes) -> Result<(), JournalError>;
+}

@@ -1,0 +1,3 @@
+//! The journal: what was accepted, on disk.
+
+pub(crate) mod disk;

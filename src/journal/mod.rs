@@ -1,0 +1,5 @@
+//! The journal: what was accepted survives a crash.
+
+mod error;
+
+pub use error::JournalError;
