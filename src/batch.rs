@@ -71,6 +71,36 @@ pub enum FlushReason {
     Shutdown,
 }
 
+impl FlushReason {
+    /// All, by their codes.
+    const ALL: [FlushReason; 7] = [
+        FlushReason::Deadline,
+        FlushReason::Size,
+        FlushReason::Complete,
+        FlushReason::Volume,
+        FlushReason::Requested,
+        FlushReason::Pressure,
+        FlushReason::Shutdown,
+    ];
+
+    /// A number that stays the same for good, from 0.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            FlushReason::Deadline => 0,
+            FlushReason::Size => 1,
+            FlushReason::Complete => 2,
+            FlushReason::Volume => 3,
+            FlushReason::Requested => 4,
+            FlushReason::Pressure => 5,
+            FlushReason::Shutdown => 6,
+        }
+    }
+
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
 /// One key's generation inside a batch.
 ///
 /// ```
