@@ -1,0 +1,205 @@
+//! A file that is looked at before it is written to.
+
+use std::cmp::min;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use redb::{BackendError, StorageBackend};
+
+const PAGE: u64 = 4096;
+
+/// A file to which at first nothing is written. What would have been is seen by whoever reads it through this, and is
+/// written in the same order when it is accepted.
+#[derive(Debug, Clone)]
+pub(super) struct Drafted(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: Box<dyn StorageBackend>,
+    /// Guards what has not been written.
+    draft: Mutex<Draft>,
+    accepted: OnceLock<()>,
+}
+
+#[derive(Debug, Default)]
+struct Draft {
+    len: u64,
+    /// Of the file, as much as it is still to be read.
+    base_len: u64,
+    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+    Sync,
+}
+
+impl Drafted {
+    pub(super) fn draft(file: Box<dyn StorageBackend>) -> io::Result<Self> {
+        let len = file.len()?;
+        let draft = Draft { len, base_len: len, ..Draft::default() };
+        Ok(Drafted(Arc::new(Inner { file, draft: draft.into(), accepted: OnceLock::new() })))
+    }
+
+    /// Without a draft.
+    pub(super) fn direct(file: Box<dyn StorageBackend>) -> Self {
+        Drafted(Arc::new(Inner { file, draft: Mutex::default(), accepted: ().into() }))
+    }
+
+    /// From here on the file is written to.
+    pub(super) fn accept(&self) -> io::Result<()> {
+        for step in std::mem::take(&mut *self.0.draft.lock()).steps {
+            match step {
+                Step::Write(offset, data) => self.0.file.write(offset, &data)?,
+                Step::SetLen(len) => self.0.file.set_len(len)?,
+                Step::Sync => self.0.file.sync_data()?,
+            }
+        }
+        let _ = self.0.accepted.set(());
+        Ok(())
+    }
+
+    fn is_draft(&self) -> bool {
+        self.0.accepted.get().is_none()
+    }
+}
+
+impl Draft {
+    fn read(&self, file: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (index, within, part) in pages(offset, out) {
+            match self.pages.get(&index) {
+                Some(page) => part.copy_from_slice(&page[within..within + part.len()]),
+                None => self.read_base(file, index * PAGE + within as u64, part)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_base(&self, file: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let there = min(self.base_len.saturating_sub(offset), out.len() as u64) as usize;
+        let (there, beyond) = out.split_at_mut(there);
+        beyond.fill(0);
+        if there.is_empty() { Ok(()) } else { file.read(offset, there) }
+    }
+
+    fn write(&mut self, file: &dyn StorageBackend, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut copy = data.to_vec();
+        for (index, within, part) in pages(offset, &mut copy) {
+            if !self.pages.contains_key(&index) {
+                let mut page = Box::new([0; PAGE as usize]);
+                self.read_base(file, index * PAGE, &mut *page)?;
+                self.pages.insert(index, page);
+            }
+            if let Some(page) = self.pages.get_mut(&index) {
+                page[within..within + part.len()].copy_from_slice(part);
+            }
+        }
+        self.len = self.len.max(offset + data.len() as u64);
+        self.steps.push(Step::Write(offset, data.to_vec()));
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) {
+        if len < self.len {
+            self.base_len = min(self.base_len, len);
+            drop(self.pages.split_off(&len.div_ceil(PAGE)));
+            if let Some(page) = self.pages.get_mut(&(len / PAGE)) {
+                page[(len % PAGE) as usize..].fill(0);
+            }
+        }
+        self.len = len;
+        self.steps.push(Step::SetLen(len));
+    }
+}
+
+/// The parts of pages that a range consists of: which page, where in it, and the part.
+fn pages(mut offset: u64, mut rest: &mut [u8]) -> impl Iterator<Item = (u64, usize, &mut [u8])> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let within = (offset % PAGE) as usize;
+        let len = min(PAGE as usize - within, rest.len());
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
+        let index = offset / PAGE;
+        (offset, rest) = (offset + part.len() as u64, after);
+        Some((index, within, part))
+    })
+}
+
+impl StorageBackend for Drafted {
+    fn len(&self) -> io::Result<u64> {
+        if self.is_draft() { Ok(self.0.draft.lock().len) } else { self.0.file.len() }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.is_draft() {
+            self.0.draft.lock().read(&*self.0.file, offset, out)
+        } else {
+            self.0.file.read(offset, out)
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.is_draft() {
+            self.0.draft.lock().set_len(len);
+            Ok(())
+        } else {
+            self.0.file.set_len(len)
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.is_draft() {
+            self.0.draft.lock().steps.push(Step::Sync);
+            Ok(())
+        } else {
+            self.0.file.sync_data()
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.is_draft() {
+            self.0.draft.lock().write(&*self.0.file, offset, data)
+        } else {
+            self.0.file.write(offset, data)
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.file.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.file.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.file.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.file.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.file.query_lock_range(start, end)
+    }
+}
