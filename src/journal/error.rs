@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::codec::CodecError;
+
 /// Something is wrong with a journal. The file has not been touched where it says that of it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -52,5 +54,25 @@ pub enum JournalError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The codec could not read what the file holds.
+    #[error("the journal {} holds {what} that cannot be decoded: {source}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What it is of: `a key`, `data`, or `a batch`.
+        what: &'static str,
+        /// What the codec says.
+        source: CodecError,
+    },
+    /// The codec could not write something down.
+    #[error("the journal {} cannot hold {what}, which cannot be encoded: {source}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What it is of: `a key`, `data`, or `a batch`.
+        what: &'static str,
+        /// What the codec says.
+        source: CodecError,
     },
 }
