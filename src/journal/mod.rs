@@ -10,5 +10,7 @@ mod postcard;
 
 pub use codec::{Codec, CodecError};
 pub use error::JournalError;
+#[cfg(all(feature = "journal", feature = "test-util"))]
+pub use file::simulated::{Fault, SimulatedDisk};
 #[cfg(feature = "journal")]
 pub use postcard::Postcard;
