@@ -124,7 +124,7 @@ fn with_fault(fault: Fault, at: u64, seed: u64) {
 
 /// At each operation, with so many seeds.
 fn at_each_operation(fault: Fault) {
-    let seeds = how_many("WRITE_BEHIND_DISK_SEEDS", 2);
+    let seeds = how_many("WRITE_BEHIND_DISK_SEEDS", 1);
     for at in 0..operations() {
         for seed in 0..seeds {
             with_fault(fault, at, at * seeds + seed);
