@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::codec::CodecError;
 use crate::error::InsertError;
 
 /// Something is wrong with a journal. The file has not been touched where it says that of it.
@@ -58,15 +59,22 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
-    /// A key or data could not be written or read.
-    #[error("the journal: {0}")]
-    Codec(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl JournalError {
-    pub(crate) fn codec(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        JournalError::Codec(error)
-    }
+    /// A key or data could not be written down.
+    #[error("the journal {} cannot hold what the codec could not encode: {source}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What the codec says.
+        source: CodecError,
+    },
+    /// The file holds what the codec could not read.
+    #[error("the journal {} holds what the codec could not decode: {source}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the codec says.
+        source: CodecError,
+    },
 }
 
 /// What was accepted is not known to be on disk.

@@ -10,6 +10,8 @@ mod settings;
 
 pub use codec::{Codec, CodecError};
 pub use error::{DurableError, JournalError, SyncError};
+#[cfg(all(feature = "journal", feature = "test-util"))]
+pub use file::simulated::{Fault, SimulatedDisk};
 #[cfg(feature = "journal")]
 pub use postcard::Postcard;
 pub use settings::{Journal, OnDiskFailure, Recovered};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::codec::Codec;
 use super::error::JournalError;
+#[cfg(all(feature = "journal", feature = "test-util"))]
+use super::file::simulated::SimulatedDisk;
 #[cfg(feature = "journal")]
 use super::postcard::Postcard;
 use crate::driver::journal::Opened;
@@ -21,6 +23,8 @@ pub struct Journal<K, V> {
     window: Duration,
     patience: Duration,
     on_failure: OnDiskFailure,
+    #[cfg(all(feature = "journal", feature = "test-util"))]
+    disk: Option<SimulatedDisk>,
 }
 
 impl<K, V> fmt::Debug for Journal<K, V> {
@@ -54,6 +58,8 @@ impl<K: 'static, V: 'static> Journal<K, V> {
             window: WINDOW,
             patience: PATIENCE,
             on_failure: OnDiskFailure::default(),
+            #[cfg(all(feature = "journal", feature = "test-util"))]
+            disk: None,
         }
     }
 
@@ -86,11 +92,25 @@ impl<K: 'static, V: 'static> Journal<K, V> {
         self
     }
 
+    /// On a disk in memory that fails when it is told to, for tests. Feature `test-util`.
+    #[cfg(all(feature = "journal", feature = "test-util"))]
+    #[must_use]
+    pub fn simulated(mut self, disk: &SimulatedDisk) -> Self {
+        self.disk = Some(disk.clone());
+        self
+    }
+
     #[cfg(feature = "journal")]
     pub(crate) fn open(self, new_instance: u64) -> Result<Opened<K, V>, JournalError> {
-        let Journal { path, codec, schema, window, patience, on_failure } = self;
+        let Journal { path, codec, schema, window, patience, on_failure, .. } = self;
+        #[cfg(feature = "test-util")]
+        let (disk, head, _) = match self.disk {
+            Some(disk) => super::file::open_in(Arc::new(disk), &path, &schema, new_instance)?,
+            None => super::file::open(&path, &schema, new_instance)?,
+        };
+        #[cfg(not(feature = "test-util"))]
         let (disk, head, _) = super::file::open(&path, &schema, new_instance)?;
-        Ok(Opened { disk, head, codec, window, patience, on_failure })
+        Ok(Opened { path, disk, head, codec, window, patience, on_failure })
     }
 }
 

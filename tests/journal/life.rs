@@ -76,7 +76,7 @@ impl Life {
             .partitions(2)
             .max_batch_keys(4)
             .seed(1)
-            .retry(RetryPolicy::fixed(3, ms(100)))
+            .retry(RetryPolicy::fixed(1_000, ms(100)))
             .journal(Journal::at(&path).window(WINDOW));
         let buffer =
             set(builder).start_inline(ExactlyOnce::new(database.clone()).prune_every(1), &clock).unwrap();

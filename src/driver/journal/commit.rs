@@ -133,7 +133,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     ) {
         let written =
             self.callbacks.call(collected).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-        let written = written.map_err(JournalError::codec).and_then(|commit| {
+        let written = written.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
             let nothing = commit.changes.pending.is_empty() && commit.changes.batches.is_empty();
             if !nothing {
                 disk.commit(&self.head(journal, commit.next_sequence), &commit.changes)?;
@@ -191,7 +191,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         round: u64,
         collected: Result<Commit, CodecError>,
     ) {
-        let written = collected.map_err(JournalError::codec).and_then(|commit| {
+        let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
             disk.replace(&self.head(journal, commit.next_sequence), &commit.changes)?;
             Ok(commit)
         });

@@ -17,11 +17,12 @@ pub(crate) mod progress;
 mod records;
 mod recover;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
-use crate::journal::{Codec, OnDiskFailure, Recovered};
+use crate::journal::{Codec, CodecError, JournalError, OnDiskFailure, Recovered};
 use disk::{Disk, Head};
 use progress::Progress;
 
@@ -29,6 +30,7 @@ pub(crate) use records::Records;
 
 /// A journal that is open, and what was read from it.
 pub(crate) struct Opened<K, V> {
+    pub(crate) path: PathBuf,
     pub(crate) disk: Box<dyn Disk>,
     pub(crate) head: Head,
     pub(crate) codec: Arc<dyn Codec<K, V>>,
@@ -40,6 +42,7 @@ pub(crate) struct Opened<K, V> {
 /// A buffer's journal.
 pub(crate) struct Journal<K, V> {
     pub(crate) progress: Progress,
+    path: PathBuf,
     codec: Arc<dyn Codec<K, V>>,
     /// Guards the file; held during a commit, before any other lock. `None` when the buffer is over.
     disk: Mutex<Option<Box<dyn Disk>>>,
@@ -59,9 +62,10 @@ pub(crate) struct Journal<K, V> {
 
 impl<K, V> Journal<K, V> {
     pub(crate) fn new(opened: Opened<K, V>) -> Self {
-        let Opened { disk, head, codec, window, patience, on_failure } = opened;
+        let Opened { path, disk, head, codec, window, patience, on_failure } = opened;
         Journal {
             progress: Progress::new(),
+            path,
             codec,
             disk: Mutex::new(Some(disk)),
             epoch: head.epoch,
@@ -77,6 +81,10 @@ impl<K, V> Journal<K, V> {
 
     pub(crate) fn codec(&self) -> Arc<dyn Codec<K, V>> {
         Arc::clone(&self.codec)
+    }
+
+    fn cannot_encode(&self, source: CodecError) -> JournalError {
+        JournalError::Encode { path: self.path.clone(), source }
     }
 
     pub(crate) fn lock_disk(&self) -> MutexGuard<'_, Option<Box<dyn Disk>>> {

@@ -159,6 +159,7 @@ impl Progress {
     }
 
     /// What is to be done now.
+    #[cfg(feature = "test-util")]
     pub(crate) fn work(&self, clock: &Clock) -> Option<Work> {
         self.state.lock().work(clock.now())
     }

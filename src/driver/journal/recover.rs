@@ -14,7 +14,7 @@ use crate::engine::sequence::Sequence;
 use crate::engine::shard::Need;
 use crate::error::BuildError;
 use crate::failure::contained;
-use crate::journal::{CodecError, JournalError, Recovered};
+use crate::journal::{Codec, CodecError, JournalError, Recovered};
 use crate::key::Key;
 
 /// What has been found so far.
@@ -59,7 +59,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
         let (core, sequence) = (self.core, Sequence::numbered(sequence));
         let id = sequence.id(core.instance);
         let Found { mut content, standing } =
-            decode(|| frame::read_batch(&*self.journal.codec, id, row, V::weight))?;
+            self.journal.decode(|codec| frame::read_batch(codec, id, row, V::weight))?;
         self.recovered.batches += 1;
         self.recovered.inserts += content.inserts();
         self.recovered.keys += content.entries.len() as u64;
@@ -77,9 +77,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
     }
 
     fn pending(&mut self, key: &[u8], row: &[u8]) -> Result<(), JournalError> {
-        let (core, codec) = (self.core, &*self.journal.codec);
-        let (key, generations) =
-            decode(|| Ok((codec.decode_key(key)?, frame::read_generations(codec, row)?)))?;
+        let core = self.core;
+        let (key, generations) = self
+            .journal
+            .decode(|codec| Ok((codec.decode_key(key)?, frame::read_generations(codec, row)?)))?;
         self.recovered.keys += 1;
         self.recovered.inserts += generations.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
         let spot = core.intake.spot(&key);
@@ -91,7 +92,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
     }
 }
 
-fn decode<T>(read: impl FnOnce() -> Result<T, CodecError>) -> Result<T, JournalError> {
-    let read = contained(read).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-    read.map_err(JournalError::codec)
+impl<K, V> Journal<K, V> {
+    fn decode<T>(
+        &self,
+        read: impl FnOnce(&dyn Codec<K, V>) -> Result<T, CodecError>,
+    ) -> Result<T, JournalError> {
+        let read =
+            contained(|| read(&*self.codec)).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
+        read.map_err(|source| JournalError::Decode { path: self.path.clone(), source })
+    }
 }

@@ -6,6 +6,8 @@
 
 mod draft;
 mod files;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod simulated;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,13 @@ pub(crate) fn write_new(
     Ok(transaction.commit()?)
 }
 
+#[cfg(test)]
+pub(crate) fn write_format(database: &Database, format: u32) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(ABOUT)?.insert("format", format.to_le_bytes().as_slice())?;
+    Ok(transaction.commit()?)
+}
+
 /// All or nothing, and on the disk when it returns.
 pub(crate) fn write(database: &Database, head: &Head, changes: &Changes) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;

@@ -1,4 +1,8 @@
+mod damage;
+mod faults;
 mod kept;
+mod processes;
+mod refused;
 
 use std::collections::BTreeMap;
 
@@ -70,6 +74,11 @@ pub(super) fn some_changes(n: u64) -> Changes {
         changes.batches.insert(n - 2, None);
     }
     changes
+}
+
+/// How much is tried: from the environment, or what takes seconds.
+pub(super) fn how_many(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().map_or(otherwise, |number| number.parse().expect("a number"))
 }
 
 pub(super) fn head_after(head: Head, n: u64) -> Head {
