@@ -76,7 +76,7 @@ impl<V: Aggregate> Table<V> {
             Ok((inserted, _)) => Ok(inserted),
             Err(refused) => {
                 let overcome = self.shard.overcome(hash(key), Owned(key), refused, &At(self.now));
-                overcome.map_err(|refused| refused.why)
+                overcome.map(|(inserted, _)| inserted).map_err(|refused| refused.why)
             }
         }
     }
