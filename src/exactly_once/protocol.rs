@@ -114,7 +114,7 @@ impl Protocol {
         mut letter: DeadLetter<K, V>,
     ) -> Verdict<K, V> {
         if letter.may_be_applied() {
-            match self.resolve(store, letter.batch(), letter.attempts()).await {
+            match self.resolve(store, &letter).await {
                 Some(Fate::Void) => {}
                 Some(Fate::AppliedExcept(rejections))
                     if rejections.iter().any(|rejection| rejection.place == letter.place()) => {}
@@ -131,10 +131,11 @@ impl Protocol {
     async fn resolve<K: Send + Sync, V: Send + Sync>(
         &self,
         store: &impl AsyncStore<K, V>,
-        batch: BatchId,
-        attempts: u32,
+        letter: &DeadLetter<K, V>,
     ) -> Option<Fate> {
-        let before = self.state.lock().resolved.clone();
+        let (batch, attempts) = (letter.batch(), letter.attempts());
+        // The first key of all asks anew: the batch may be given up for the second time.
+        let before = self.state.lock().resolved.clone().filter(|_| letter.place() > 0);
         if let Some(before) = before.filter(|before| (before.batch, before.attempts) == (batch, attempts)) {
             return before.fate;
         }

@@ -112,6 +112,12 @@ impl Store<u64, Sum<i64>> for Database {
 
     fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
         let mut tables = self.tables();
+            "apply {} {:?} mood {:?} below {}",
+            batch.id(),
+            batch.entries().iter().map(|e| (*e.key(), e.data().0)).collect::<Vec<_>>(),
+            tables.mood(),
+            batch.settled_below()
+        );
         tables.check(batch);
         tables.attempts += 1;
         let mood = tables.mood();

@@ -117,9 +117,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         let About { attempts, ref cause, may_be_applied: frozen, .. } = *about;
         let past = Past { attempts, cause: cause.clone(), frozen };
-        records.note_batch(sequence, &entries, &Standing::Kept { past, whole });
+        let mut flights = self.dispatch.flights.lock();
+        let handed_over = flights.is_handed_over(sequence);
+        records.note_batch(sequence, &entries, &Standing::Kept { past, whole, handed_over });
         let content = Arc::new(Content { id: about.batch, entries });
-        self.dispatch.flights.lock().keep(sequence, content, frozen, whole);
+        flights.keep(sequence, content, frozen, whole);
     }
 
     /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.
@@ -139,13 +141,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         // Under no lock: it may wake others.
         let Some(room) = self.intake.draw_keys(wanted) else { return 0 };
         let mut settlement = Settlement::default();
-        let Some((content, past)) = self.take_off_again(sequence, room, &mut settlement) else {
+        let Some(Offered { keys, to_put_back }) = self.take_off_again(sequence, room, &mut settlement) else {
             self.intake.give_room(Need { keys: room, weight: 0 });
             return 0;
         };
         self.intake.give_room(settlement.freed);
-        let keys = content.entries.len();
-        if !past.frozen {
+        if let Some((content, past)) = to_put_back {
             let Past { attempts, cause, .. } = past;
             let Content { id: batch, entries } = unwrap_soon(content);
             let about = About { batch, attempts, cause, may_be_applied: false };
@@ -163,7 +164,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         sequence: Sequence,
         room: u64,
         settlement: &mut Settlement<K, WaiterRef>,
-    ) -> Option<(Held<K, V>, Past)> {
+    ) -> Option<Offered<K, V>> {
         // Nothing else takes off or is put aside meanwhile.
         let mut records = self.dispatch.assembly.lock();
         let Presence::Here(content) = self.dispatch.content(sequence) else { return None };
@@ -175,10 +176,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let surplus = room.checked_sub(uncounted(&content.entries))?;
         drop(content);
         let (content, past) = self.dispatch.flights.lock().take_back(sequence)?;
-        if !past.frozen {
-            let kept = Standing::Kept { past: past.clone(), whole: true };
-            records.hold(sequence, &content.entries, &kept);
-        }
         for entry in &content.entries {
             let mut shard = self.intake.shard(entry.partition);
             if !entry.counts_as_key {
@@ -187,11 +184,29 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             shard.take_off_again(entry, sequence, settlement);
         }
         settlement.freed.keys += surplus;
-        if past.frozen {
-            self.dispatch.flights.lock().offer(sequence, Arc::clone(&content));
+        let mut flights = self.dispatch.flights.lock();
+        let handed_over = flights.is_handed_over(sequence);
+        let offered = Offered { keys: content.entries.len(), to_put_back: None };
+        if !past.frozen && !handed_over {
+            let kept = Standing::Kept { past: past.clone(), whole: true, handed_over };
+            records.hold(sequence, &content.entries, &kept);
+            return Some(Offered { to_put_back: Some((content, past)), ..offered });
         }
-        Some((content, past))
+        if handed_over {
+            records.hold(sequence, &content.entries, &Standing::GivenUp(past));
+            flights.doom_again(sequence, content);
+        } else {
+            flights.offer(sequence, content);
+        }
+        Some(offered)
     }
+}
+
+/// A batch that is offered again.
+struct Offered<K, V> {
+    keys: usize,
+    /// No attempt of it was applied: it need not be sent as it is.
+    to_put_back: Option<(Held<K, V>, Past)>,
 }
 
 /// How many of them do not count as keys.

@@ -55,8 +55,9 @@ pub(super) fn write_batch<K: 'static, V: 'static>(
     let (kind, past) = match standing {
         Standing::Sent => (0, None),
         Standing::GivenUp(past) => (1, Some(past)),
-        Standing::Kept { past, whole: true } => (2, Some(past)),
-        Standing::Kept { past, whole: false } => (3, Some(past)),
+        Standing::Kept { past, whole, handed_over } => {
+            (2 + u8::from(*whole) + 2 * u8::from(*handed_over), Some(past))
+        }
     };
     out.push(kind);
     if let Some(Past { attempts, cause, frozen }) = past {
@@ -93,7 +94,7 @@ pub(super) fn read_batch<K: 'static, V: 'static>(
     let standing = match kind {
         0 => Standing::Sent,
         1 => Standing::GivenUp(past()?),
-        2 | 3 => Standing::Kept { past: past()?, whole: kind == 2 },
+        2..=5 => Standing::Kept { past: past()?, whole: kind % 2 == 1, handed_over: kind >= 4 },
         _ => return Err(format!("{kind} is no standing that a batch has").into()),
     };
     let mut entries = Vec::new();

@@ -64,6 +64,8 @@ struct Flight<B> {
     record: Record,
     /// The next thing is not an attempt: it is to be given up.
     doomed: bool,
+    /// It was given up in an earlier life, and that life's `handle_error` may have dealt with it.
+    handed_over: bool,
     stage: Stage,
 }
 
@@ -407,8 +409,9 @@ impl<B: Clone> Flights<B> {
 
 impl<B> Flight<B> {
     fn new(record: Record) -> Self {
-        let (attempts, cause, frozen, doomed) = (0, None, false, false);
-        Flight { batch: None, attempts, cause, frozen, record, doomed, stage: Stage::Assembling }
+        let (attempts, cause, frozen) = (0, None, false);
+        let (doomed, handed_over) = (false, false);
+        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, stage: Stage::Assembling }
     }
 
     fn stranded(self) -> Option<Stranded<B>> {

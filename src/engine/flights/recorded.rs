@@ -10,8 +10,9 @@ pub(crate) enum Standing {
     Sent,
     /// To be given up.
     GivenUp(Past),
-    /// Kept as undelivered. It is offered again only if it is `whole`, or was never applied.
-    Kept { past: Past, whole: bool },
+    /// Kept as undelivered. It is offered again only if it is `whole`, or was never applied; if it was `handed_over` in an
+    /// earlier life, then to `handle_error` again, and not to the sink.
+    Kept { past: Past, whole: bool, handed_over: bool },
 }
 
 impl<B: Clone> Flights<B> {
@@ -89,7 +90,9 @@ impl<B: Clone> Flights<B> {
     pub(crate) fn contents(&self) -> Vec<(Sequence, B, Standing)> {
         let contents = self.live.iter().filter_map(|(&sequence, flight)| {
             let standing = match (flight.past(), flight.stage) {
-                (Some(past), Stage::Kept { whole }) => Standing::Kept { past, whole },
+                (Some(past), Stage::Kept { whole }) => {
+                    Standing::Kept { past, whole, handed_over: flight.handed_over }
+                }
                 (Some(past), _) if flight.doomed => Standing::GivenUp(past),
                 _ => Standing::Sent,
             };
@@ -109,6 +112,19 @@ impl<B: Clone> Flights<B> {
         let record = self.unrecorded();
         let flight = self.flight(sequence);
         (flight.doomed, flight.record) = (true, record);
+        self.make_ready(sequence, Queue::Retries);
+    }
+
+    /// Whether an earlier life may have dealt with a batch.
+    pub(crate) fn is_handed_over(&self, sequence: Sequence) -> bool {
+        self.live.get(&sequence).is_some_and(|flight| flight.handed_over)
+    }
+
+    /// A batch that was kept is to be given up again. The journal knows as much.
+    pub(crate) fn doom_again(&mut self, sequence: Sequence, batch: B) {
+        let flight = self.flight(sequence);
+        flight.batch = Some(batch);
+        flight.doomed = true;
         self.make_ready(sequence, Queue::Retries);
     }
 
@@ -142,10 +158,11 @@ impl<B: Clone> Flights<B> {
             Standing::Sent => {}
             Standing::GivenUp(past) => {
                 flight.suffer(past);
-                flight.doomed = true;
+                (flight.doomed, flight.handed_over) = (true, true);
             }
-            Standing::Kept { past, whole } => {
+            Standing::Kept { past, whole, handed_over } => {
                 flight.suffer(past);
+                flight.handed_over = handed_over;
                 flight.stage = Stage::Kept { whole };
             }
         }
