@@ -33,6 +33,8 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
+    /// How often the instance was started.
+    pub(crate) epoch: u64,
     /// Made by the process that runs this.
     fork_guard: ForkGuard,
     #[cfg(any(feature = "test-util", feature = "tokio"))]
@@ -105,6 +107,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             settings,
             clock,
             instance,
+            epoch: 1,
             fork_guard: ForkGuard::default(),
             #[cfg(any(feature = "test-util", feature = "tokio"))]
             driver,

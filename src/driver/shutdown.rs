@@ -75,7 +75,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let _left = self.left.lock();
             self.counters.returned.load(Ordering::Relaxed) + self.stats().in_flight
         };
-        self.callbacks.handle_retired(&Retirement { instance: self.instance, undelivered }).await;
+        let Core { instance, epoch, .. } = *self;
+        self.callbacks.handle_retired(&Retirement { instance, epoch, undelivered }).await;
         self.let_sink_go();
     }
 

@@ -75,7 +75,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     async fn attempt(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
         let Started { batch: content, attempt, settled_below, .. } = job;
-        let batch = FlushBatch { content, attempt, settled_below: settled_below.number() };
+        let batch = FlushBatch { content, attempt, settled_below: settled_below.number(), epoch: self.epoch };
         let event = self.event(&batch);
         let attempt = Attempt { event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
@@ -244,7 +244,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn about(&self, attempt: &Attempt<'_>, failure: Failure, frozen: bool) -> About {
         let may_be_applied = failure.effect.may_be_applied(frozen);
         let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
-        About { batch, attempts, cause: failure.cause, may_be_applied }
+        About { batch, epoch: self.epoch, attempts, cause: failure.cause, may_be_applied }
     }
 
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet

@@ -99,7 +99,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if !past.frozen {
             let Past { attempts, cause, .. } = past;
             let Content { id: batch, entries } = unwrap_soon(content);
-            let about = About { batch, attempts, cause, may_be_applied: false };
+            let about = About { batch, epoch: self.epoch, attempts, cause, may_be_applied: false };
             // No attempt has been made, so there is nothing to tell.
             let stay = self.put_back(entries, sequence, None);
             self.keep(stay, &about, true);
