@@ -267,11 +267,11 @@ pub(crate) async fn create_if_missing(
 
 /// Of the instance all 64 bits, with a sign. Sequences and epochs count up from 1.
 pub(crate) fn in_columns(batch: BatchId, epoch: u64) -> (i64, i64, i64) {
-    (batch.instance.cast_signed(), signed(batch.sequence), signed(epoch))
+    (batch.instance as i64, signed(batch.sequence), signed(epoch))
 }
 
 fn of_writer(writer: Writer) -> (i64, i64) {
-    (writer.instance.cast_signed(), signed(writer.epoch))
+    (writer.instance as i64, signed(writer.epoch))
 }
 
 fn signed(count: u64) -> i64 {
