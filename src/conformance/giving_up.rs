@@ -71,7 +71,12 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
 
     /// A process that was replaced gives up what its successor has. Kept whole it does no harm; disposed of, or kept as
     /// what is certain not to count, it does when the successor has it applied.
-    async fn give_up_of_another(&mut self, process: &mut Process<K, V>, flight: &Flight<K, V>, about: &About) {
+    async fn give_up_of_another(
+        &mut self,
+        process: &mut Process<K, V>,
+        flight: &Flight<K, V>,
+        about: &About,
+    ) {
         for (index, lot) in (0..).zip(&*flight.lots) {
             let Handed { fate, certain } = self.hand_over(process, lot, index, about).await;
             process.undelivered += lot.amount.unsigned_abs();

@@ -52,8 +52,11 @@ pub trait AsyncStore<K: Send + Sync, V: Send + Sync>: Send + Sync {
     fn void(&self, batch: BatchId, epoch: u64) -> impl Future<Output = Result<Fate, StoreError>> + Send;
 
     /// As [`Store::prune`](super::Store::prune).
-    fn prune(&self, writer: Writer, settled_below: u64)
-    -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn prune(
+        &self,
+        writer: Writer,
+        settled_below: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// As [`Store::retire`](super::Store::retire).
     fn retire(&self, writer: Writer) -> impl Future<Output = Result<(), StoreError>> + Send;

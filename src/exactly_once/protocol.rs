@@ -193,9 +193,8 @@ impl Protocol {
         letter: &DeadLetter<K, V>,
     ) -> Option<Fate> {
         let (batch, epoch, attempts) = (letter.batch(), letter.epoch(), letter.attempts());
-        let same = |before: &Resolved| {
-            (before.batch, before.epoch, before.attempts) == (batch, epoch, attempts)
-        };
+        let same =
+            |before: &Resolved| (before.batch, before.epoch, before.attempts) == (batch, epoch, attempts);
         let before = self.state.lock().resolved.clone();
         if let Some(before) = before.filter(same) {
             return before.fate;

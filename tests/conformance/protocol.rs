@@ -328,7 +328,9 @@ fn a_process_that_was_replaced_is_told_by_whom_and_keeps_its_batch_whole() {
     for in_doubt in [true, false] {
         let letter = write_behind::DeadLetter::builder("a".into(), Sum(1), FailureCause::Panicked("".into()));
         let letter = letter.batch(BatchId::new(7, 4)).may_be_applied(in_doubt).build();
-        assert!(matches!(zombie.handle_error(letter), Verdict::Keep(kept) if kept.may_be_applied() == in_doubt));
+        assert!(
+            matches!(zombie.handle_error(letter), Verdict::Keep(kept) if kept.may_be_applied() == in_doubt)
+        );
     }
     BatchDataBuffer::<String, Sum<i64>>::handle_retired(&zombie, &Retirement::new(7, 0));
     successor.handle_flush_batch(&of_epoch(3, 3)).unwrap();

@@ -96,7 +96,8 @@ impl BatchDataBuffer<String, Sum<i64>> for Silent {
         if self.1 {
             let _ = ExactlyOnce::new(self.0.clone()).handle_flush_batch(batch);
         } else {
-            Store::<String, Sum<i64>>::register(&self.0, batch.writer()).map_err(|error| error.into_cause())?;
+            Store::<String, Sum<i64>>::register(&self.0, batch.writer())
+                .map_err(|error| error.into_cause())?;
         }
         Err("the answer is lost".into())
     }

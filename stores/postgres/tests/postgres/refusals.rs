@@ -110,7 +110,9 @@ async fn instances_that_were_quiet_for_long_are_forgotten_unless_they_can_come_b
                      (7, 0, 1, now() - interval '70 s'), (8, 0, 1, now() - interval '50 s'),
                      (16, 0, 2, now() - interval '70 s')";
     database.run(quiet).await;
-    database.run("insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied'), (16, 1, 'applied')").await;
+    database
+        .run("insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied'), (16, 1, 'applied')")
+        .await;
     let buffer: SummingBuffer<String, i64> = Buffer::builder().start_async(ExactlyOnce::new(store)).unwrap();
     buffer.add("page", 1).unwrap();
     buffer.shutdown_async(LONG).await.unwrap();
