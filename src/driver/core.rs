@@ -34,6 +34,8 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
+    /// How often the instance was started.
+    pub(crate) epoch: u64,
     /// Made by the process that runs this.
     fork_guard: ForkGuard,
     #[cfg(any(feature = "test-util", feature = "tokio"))]
@@ -98,6 +100,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             #[cfg(feature = "tokio")]
             Driver::Runtime => Doorbell::for_a_task(),
         };
+        let epoch = journal.as_ref().map_or(1, |journal| journal.epoch);
         let records = Records::new(journal.as_ref().map(Journal::codec));
         Core {
             intake: Intake::new(&settings, hasher, instance, journal.is_some()),
@@ -111,6 +114,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             settings,
             clock,
             instance,
+            epoch,
             fork_guard: ForkGuard::default(),
             #[cfg(any(feature = "test-util", feature = "tokio"))]
             driver,

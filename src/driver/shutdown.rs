@@ -92,7 +92,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         // An instance that has a journal goes on with the next start.
         if self.journal.is_none() {
-            self.callbacks.handle_retired(&Retirement { instance: self.instance, undelivered }).await;
+            let Core { instance, epoch, .. } = *self;
+            self.callbacks.handle_retired(&Retirement { instance, epoch, undelivered }).await;
         }
         self.let_sink_go();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{Journal, Recovered};
-use write_behind::{Buffer, Builder, ManualClock, RetryPolicy, Sum, SummingBuffer};
+use write_behind::{Buffer, ManualClock, RetryPolicy, SummingBuffer};
 
 use super::store::Database;
 
@@ -42,33 +42,27 @@ impl Place {
     }
 
     pub(crate) fn begin(&self, database: &Database) -> Life {
-        Life::begin(self.path(), database, |builder| builder)
-    }
-
-    pub(crate) fn begin_with(
-        &self,
-        database: &Database,
-        set: impl FnOnce(Builder<u64, Sum<i64>>) -> Builder<u64, Sum<i64>>,
-    ) -> Life {
-        Life::begin(self.path(), database, set)
+        Life::begin(self.path(), database)
     }
 
     /// The next life, with what is on disk at this moment. The old one is left to itself.
     pub(crate) fn crash(&self, life: Life, database: &Database) -> Life {
-        let path = self.path();
-        fs::copy(&life.path, &path).unwrap();
+        let next = self.succeed(&life, database);
         // Nothing of it happens any more.
         std::mem::forget(life);
-        Life::begin(path, database, |builder| builder)
+        next
+    }
+
+    /// The next life, while the old one goes on as a zombie.
+    pub(crate) fn succeed(&self, life: &Life, database: &Database) -> Life {
+        let path = self.path();
+        fs::copy(&life.path, &path).unwrap();
+        Life::begin(path, database)
     }
 }
 
 impl Life {
-    pub(crate) fn begin(
-        path: PathBuf,
-        database: &Database,
-        set: impl FnOnce(Builder<u64, Sum<i64>>) -> Builder<u64, Sum<i64>>,
-    ) -> Life {
+    pub(crate) fn begin(path: PathBuf, database: &Database) -> Life {
         let clock = ManualClock::new();
         let builder = Buffer::builder()
             .interval(INTERVAL)
@@ -78,8 +72,7 @@ impl Life {
             .seed(1)
             .retry(RetryPolicy::fixed(1_000, ms(100)))
             .journal(Journal::at(&path).window(WINDOW));
-        let buffer =
-            set(builder).start_inline(ExactlyOnce::new(database.clone()).prune_every(1), &clock).unwrap();
+        let buffer = builder.start_inline(ExactlyOnce::new(database.clone()).prune_every(1), &clock).unwrap();
         Life { clock, buffer, path }
     }
 

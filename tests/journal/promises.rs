@@ -112,7 +112,7 @@ fn identity_lasts() {
         assert_eq!((life.buffer.instance(), life.recovered().epoch), (instance, round + 1));
     }
     let path = life.end();
-    let life = Life::begin(path, &database, |builder| builder);
+    let life = Life::begin(path, &database);
     assert_eq!((life.buffer.instance(), life.recovered().epoch), (instance, 7));
     // `Database` has seen that ids and `settled_below` never went back.
     assert_eq!(database.totals().values().sum::<i64>(), 5);
@@ -145,7 +145,7 @@ fn shutdown_leaves_what_it_could_not_deliver_for_the_next_start() {
     let path = life.path.clone();
     drop(life);
     database.be(Mood::Well);
-    let life = Life::begin(path, &database, |builder| builder);
+    let life = Life::begin(path, &database);
     assert_eq!(life.recovered().inserts, 20);
     life.end();
     assert_eq!(
@@ -227,6 +227,27 @@ fn generations_that_cannot_be_merged_survive_in_their_order() {
     life.pass(INTERVAL);
     let life = place.crash(life, &database);
     assert_eq!(life.generations(1), before);
+}
+
+#[test]
+fn a_zombie_applies_nothing_after_its_successor_took_over() {
+    let (place, database) = (Place::new(), Database::default());
+    let zombie = place.begin(&database);
+    zombie.buffer.add_durable(&1, 1).unwrap();
+    zombie.pass(INTERVAL);
+    zombie.buffer.add_durable(&1, 10).unwrap();
+    let life = place.succeed(&zombie, &database);
+    life.add(2, 100);
+    life.pass(INTERVAL);
+    assert_eq!(database.totals(), [(1, 11), (2, 100)].into());
+    // It does not know that it is one.
+    zombie.add(1, 1_000);
+    zombie.pass(INTERVAL);
+    zombie.pass(INTERVAL);
+    assert_eq!(database.totals(), [(1, 11), (2, 100)].into());
+    assert_eq!(zombie.buffer.stats().flushed, 1);
+    life.end();
+    assert_eq!(database.letters(), [], "nor did it give anything up");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use write_behind::exactly_once::{Fate, Store, StoreError};
-use write_behind::{BatchId, DeadLetter, FlushBatch, Sum, Verdict};
+use write_behind::{BatchId, DeadLetter, FlushBatch, Sum, Verdict, Writer};
 
 pub(crate) type Batch = FlushBatch<u64, Sum<i64>>;
 
@@ -25,7 +25,8 @@ pub(crate) enum Mood {
 #[derive(Default)]
 struct Tables {
     totals: BTreeMap<u64, i64>,
-    writers: HashMap<u64, u64>,
+    /// The epoch and the lowest sequence that is not settled.
+    writers: HashMap<u64, (u64, u64)>,
     fates: HashMap<BatchId, Fate>,
     mood: Option<Mood>,
     /// The content that was sent under each id.
@@ -33,7 +34,6 @@ struct Tables {
     letters: Vec<(BatchId, u64, i64)>,
     /// The lowest `settled_below` that must not be undercut.
     settled_below: u64,
-    attempts: u64,
 }
 
 #[derive(Clone, Default)]
@@ -60,10 +60,6 @@ impl Database {
         self.tables().letters.clone()
     }
 
-    pub(crate) fn attempts(&self) -> u64 {
-        self.tables().attempts
-    }
-
     /// How many fates are recorded, and how many writers.
     pub(crate) fn records(&self) -> (usize, usize) {
         let tables = self.tables();
@@ -76,12 +72,16 @@ impl Tables {
         self.mood.unwrap_or(Mood::Well)
     }
 
-    fn fate(&self, id: BatchId) -> Option<Fate> {
-        match (self.writers.get(&id.instance), self.fates.get(&id)) {
-            (None, _) => Some(Fate::Unregistered),
-            (_, Some(fate)) => Some(fate.clone()),
-            (Some(settled_below), None) => (id.sequence < *settled_below).then_some(Fate::Settled),
+    fn fate(&self, id: BatchId, epoch: u64) -> Option<Fate> {
+        let Some(&(current, settled_below)) = self.writers.get(&id.instance) else {
+            return Some(Fate::Unregistered);
+        };
+        if current != epoch {
+            let superseded = current > epoch;
+            return Some(if superseded { Fate::Superseded { by: current } } else { Fate::Unregistered });
         }
+        let settled = (id.sequence < settled_below).then_some(Fate::Settled);
+        self.fates.get(&id).cloned().or(settled)
     }
 
     /// The same id stands for the same content, and `settled_below` never goes back.
@@ -101,32 +101,29 @@ impl Tables {
 }
 
 impl Store<u64, Sum<i64>> for Database {
-    fn register(&self, instance: u64) -> Result<(), StoreError> {
+    fn register(&self, writer: Writer) -> Result<u64, StoreError> {
         let mut tables = self.tables();
         if tables.mood() == Mood::Away {
             return Err(StoreError::unknown("away"));
         }
-        tables.writers.entry(instance).or_insert(0);
-        Ok(())
+        let (epoch, _) = tables.writers.entry(writer.instance).or_default();
+        *epoch = writer.epoch.max(*epoch);
+        Ok(*epoch)
     }
 
     fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
         let mut tables = self.tables();
-            "apply {} {:?} mood {:?} below {}",
-            batch.id(),
-            batch.entries().iter().map(|e| (*e.key(), e.data().0)).collect::<Vec<_>>(),
-            tables.mood(),
-            batch.settled_below()
-        );
-        tables.check(batch);
-        tables.attempts += 1;
+        let by_a_zombie = matches!(tables.fate(batch.id(), batch.epoch()), Some(Fate::Superseded { .. }));
+        if !by_a_zombie {
+            tables.check(batch);
+        }
         let mood = tables.mood();
         match mood {
             Mood::Away => return Err(StoreError::unknown("away")),
             Mood::RollsBack => return Err(StoreError::rolled_back("a deadlock")),
             _ => {}
         }
-        let fate = match tables.fate(batch.id()) {
+        let fate = match tables.fate(batch.id(), batch.epoch()) {
             Some(fate) => fate,
             None if mood == Mood::RefusesOddKeys
                 && batch.entries().iter().any(|entry| entry.key() % 2 == 1) =>
@@ -144,25 +141,26 @@ impl Store<u64, Sum<i64>> for Database {
         if mood == Mood::LosesAnswers { Err(StoreError::unknown("lost")) } else { Ok(fate) }
     }
 
-    fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
         let mut tables = self.tables();
         if tables.mood() == Mood::Away {
             return Err(StoreError::unknown("away"));
         }
-        let fate = tables.fate(batch);
+        let fate = tables.fate(batch, epoch);
         Ok(fate.unwrap_or_else(|| tables.fates.entry(batch).or_insert(Fate::Void).clone()))
     }
 
-    fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        let instance = writer.instance;
         let mut tables = self.tables();
-        if let Some(gate) = tables.writers.get_mut(&instance) {
+        if let Some((_, gate)) = tables.writers.get_mut(&instance) {
             *gate = settled_below.max(*gate);
             tables.fates.retain(|id, _| id.instance != instance || id.sequence >= settled_below);
         }
         Ok(())
     }
 
-    fn retire(&self, instance: u64) -> Result<(), StoreError> {
+    fn retire(&self, Writer { instance, .. }: Writer) -> Result<(), StoreError> {
         let mut tables = self.tables();
         tables.writers.remove(&instance);
         tables.fates.retain(|id, _| id.instance != instance);

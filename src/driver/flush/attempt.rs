@@ -78,9 +78,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let Started { batch: content, attempt, settled_below, doomed } = job;
         if let Some(Past { attempts, cause, frozen: may_be_applied }) = doomed {
             let Content { id: batch, entries } = unwrap_soon(content);
-            return self.give_up(entries, About { batch, attempts, cause, may_be_applied }).await;
+            return self
+                .give_up(entries, About { batch, epoch: self.epoch, attempts, cause, may_be_applied })
+                .await;
         }
-        let batch = FlushBatch { content, attempt, settled_below: settled_below.number() };
+        let batch = FlushBatch { content, attempt, settled_below: settled_below.number(), epoch: self.epoch };
         let event = self.event(&batch);
         let attempt = Attempt { event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
@@ -280,7 +282,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn about(&self, attempt: &Attempt<'_>, failure: Failure, frozen: bool) -> About {
         let may_be_applied = failure.effect.may_be_applied(frozen);
         let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
-        About { batch, attempts, cause: failure.cause, may_be_applied }
+        About { batch, epoch: self.epoch, attempts, cause: failure.cause, may_be_applied }
     }
 
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet

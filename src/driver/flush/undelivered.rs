@@ -149,7 +149,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if let Some((content, past)) = to_put_back {
             let Past { attempts, cause, .. } = past;
             let Content { id: batch, entries } = unwrap_soon(content);
-            let about = About { batch, attempts, cause, may_be_applied: false };
+            let about = About { batch, epoch: self.epoch, attempts, cause, may_be_applied: false };
             // No attempt has been made, so there is nothing to tell.
             let conclusion = Conclusion { back: entries, kept: Vec::new(), gone: Vec::new(), whole: true };
             self.conclude(&about, conclusion, None);
