@@ -148,7 +148,7 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
         let retry = steady().attempts(4);
         // One partition, so that `flush_all` makes all keys due at one instant, whoever takes a step meanwhile.
         let builder = Buffer::builder().seed(7).partitions(1).drop_timeout(Duration::ZERO).retry(retry);
-        let builder = configure(builder);
+        let builder = journaled(configure(builder));
         let played = sink.clone();
         let install = |weak: WeakBuffer<K, V>| {
             played.install(weak, clock.clone());
@@ -204,6 +204,42 @@ impl<K: Key, V: Aggregate + Clone> Rig<K, V> {
             }
         }
     }
+}
+
+/// With a journal that nobody will read, if `WRITE_BEHIND_TEST_JOURNAL` is set: what the contract says holds with it too.
+#[cfg(feature = "journal")]
+fn journaled<K: Key, V: Aggregate>(builder: Builder<K, V>) -> Builder<K, V> {
+    use write_behind::journal::{Codec, CodecError, Journal, SimulatedDisk};
+
+    struct Blank;
+
+    impl<K, V> Codec<K, V> for Blank {
+        fn encode_key(&self, _: &K, _: &mut Vec<u8>) -> Result<(), CodecError> {
+            Ok(())
+        }
+
+        fn decode_key(&self, _: &[u8]) -> Result<K, CodecError> {
+            Err("nobody reads it".into())
+        }
+
+        fn encode_data(&self, _: &V, _: &mut Vec<u8>) -> Result<(), CodecError> {
+            Ok(())
+        }
+
+        fn decode_data(&self, _: &[u8]) -> Result<V, CodecError> {
+            Err("nobody reads it".into())
+        }
+    }
+
+    if std::env::var_os("WRITE_BEHIND_TEST_JOURNAL").is_none() {
+        return builder;
+    }
+    builder.journal(Journal::with_codec("journal", Blank).simulated(&SimulatedDisk::new(1)))
+}
+
+#[cfg(not(feature = "journal"))]
+fn journaled<K, V>(builder: Builder<K, V>) -> Builder<K, V> {
+    builder
 }
 
 /// Retries without end, a second apart.
