@@ -3,6 +3,8 @@
 mod fault;
 mod medium;
 mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
