@@ -39,7 +39,12 @@ mod into_sink;
 #[cfg(feature = "journal")]
 pub mod journal;
 #[cfg(not(feature = "journal"))]
-#[allow(dead_code, unreachable_pub, reason = "the driver knows of journals, but only the feature makes them")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the driver knows of journals, but only the feature makes them"
+)]
 mod journal;
 mod key;
 mod observer;
