@@ -182,3 +182,26 @@ fn nobody_else_can_have_it_while_it_is_broken() {
     drop(open);
     known.open(&disk, 8).unwrap();
 }
+
+#[test]
+fn after_a_replacement_that_failed_what_is_committed_is_not_lost() {
+    let seeds = 4 * how_many("WRITE_BEHIND_DISK_SEEDS", 1);
+    let mut failures = 0;
+    for seed in 0..seeds {
+        for failing in 0.. {
+            let disk = SimulatedDisk::new(seed);
+            let mut known = Known::default();
+            let (mut open, head) = known.open(&disk, 7).unwrap();
+            known.commit(&mut *open, head).unwrap();
+            disk.fail_at(disk.operations() + failing, Fault::Error);
+            if known.replace(&mut *open, head).is_ok() {
+                break;
+            }
+            failures += 1;
+            known.go_on(&mut *open, head);
+            disk.restart();
+            known.open(&disk, 8).unwrap();
+        }
+    }
+    assert!(failures > seeds * 5);
+}
