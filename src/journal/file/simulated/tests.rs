@@ -89,9 +89,9 @@ fn faults_come_at_their_operations() {
     file.write(0, b"newest").unwrap_err();
     assert_eq!(disk.read("file").unwrap(), b"new");
     assert_eq!(file.set_len(9).unwrap_err().kind(), io::ErrorKind::StorageFull);
-    assert_eq!((file.len().unwrap(), disk.is_dark()), (3, false));
+    assert_eq!((file.len().unwrap(), disk.is_down()), (3, false));
     file.sync_data().unwrap_err();
-    assert!(disk.is_dark());
+    assert!(disk.is_down());
     file.len().unwrap_err();
 
     disk.restart();
@@ -111,4 +111,16 @@ fn a_lock_is_free_when_it_is_dropped_or_the_power_was_cut() {
     assert!(disk.try_lock(Path::new("lock")).unwrap().is_none(), "one of before the cut is no longer one");
     drop(after);
     assert!(disk.try_lock(Path::new("lock")).unwrap().is_some());
+}
+
+#[test]
+fn a_killed_process_leaves_what_it_has_written() {
+    let disk = SimulatedDisk::new(0);
+    let file = file(&disk, "file");
+    file.write(0, b"abc").unwrap();
+    disk.fail_at(disk.operations(), Fault::Kill);
+    file.write(0, b"xyz!").unwrap_err();
+    file.write(0, b"later").unwrap_err();
+    disk.restart();
+    assert_eq!(disk.read("file").unwrap(), b"xyc");
 }

@@ -153,6 +153,11 @@ fn after_a_power_cut_a_commit_is_there_or_not() {
 }
 
 #[test]
+fn after_a_kill_a_commit_is_there_or_not() {
+    at_each_operation(Fault::Kill);
+}
+
+#[test]
 fn what_failed_is_never_half_there() {
     at_each_operation(Fault::Error);
 }
