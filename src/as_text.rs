@@ -85,8 +85,9 @@ impl<K: Serialize, V: Serialize> Serialize for FlushBatch<K, V> {
     }
 }
 
-/// As a first attempt that settles nothing: the sequences that are settled concern whoever sent it. At least one entry.
-/// Feature `serde`.
+/// As a first attempt of epoch 1 that settles nothing: what is settled and who was replaced concerns whoever sent it.
+/// What a queue has accepted counts, whoever has taken over from its sender meanwhile. At least one entry. Feature
+/// `serde`.
 #[cfg(feature = "serde")]
 impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for FlushBatch<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -100,6 +101,6 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for FlushBa
             Entry::of(key, data, count, FlushReason::Requested, index)
         };
         let entries = entries.into_iter().zip(0..).map(entry).collect();
-        Ok(FlushBatch { content: Arc::new(Content { id, entries }), attempt: 1, settled_below: 0 })
+        Ok(FlushBatch { content: Arc::new(Content { id, entries }), attempt: 1, settled_below: 0, epoch: 1 })
     }
 }

@@ -71,6 +71,36 @@ pub enum FlushReason {
     Shutdown,
 }
 
+impl FlushReason {
+    /// All, by their codes.
+    const ALL: [FlushReason; 7] = [
+        FlushReason::Deadline,
+        FlushReason::Size,
+        FlushReason::Complete,
+        FlushReason::Volume,
+        FlushReason::Requested,
+        FlushReason::Pressure,
+        FlushReason::Shutdown,
+    ];
+
+    /// A number that stays the same for good, from 0.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            FlushReason::Deadline => 0,
+            FlushReason::Size => 1,
+            FlushReason::Complete => 2,
+            FlushReason::Volume => 3,
+            FlushReason::Requested => 4,
+            FlushReason::Pressure => 5,
+            FlushReason::Shutdown => 6,
+        }
+    }
+
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
 /// One key's generation inside a batch.
 ///
 /// ```
@@ -182,6 +212,7 @@ pub struct FlushBatch<K, V> {
     pub(crate) content: Arc<Content<K, V>>,
     pub(crate) attempt: u32,
     pub(crate) settled_below: u64,
+    pub(crate) epoch: u64,
 }
 
 /// Another handle to the same batch, as for a thread that writes it. Copies no data.
@@ -274,6 +305,29 @@ impl<K, V> FlushBatch<K, V> {
     pub fn settled_below(&self) -> u64 {
         self.settled_below
     }
+
+    /// How often the buffer was started with this instance, counting this start: 1 in a buffer that keeps nothing on
+    /// disk, whose instance never comes back. Of two processes with one instance the one with the higher epoch has
+    /// replaced the other: a record of applied batches keeps the highest epoch that it has seen of an instance, and
+    /// refuses batches of lower ones.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use write_behind::{FlushBatch, Sum};
+    ///
+    /// fn is_replaced(epochs: &mut HashMap<u64, u64>, batch: &FlushBatch<String, Sum<i64>>) -> bool {
+    ///     let highest = epochs.entry(batch.id().instance).or_insert(0);
+    ///     *highest = batch.epoch().max(*highest);
+    ///     batch.epoch() < *highest
+    /// }
+    /// # let batch = |epoch| FlushBatch::builder(1, 1).epoch(epoch).entry("a".to_owned(), Sum(1), 1).build();
+    /// # let mut epochs = HashMap::new();
+    /// # assert!(!is_replaced(&mut epochs, &batch(2)) && is_replaced(&mut epochs, &batch(1)));
+    /// ```
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
 }
 
 /// What a sink of single keys is told besides key and data.
@@ -314,6 +368,7 @@ pub struct FlushContext {
     reason: FlushReason,
     count: u64,
     settled_below: u64,
+    epoch: u64,
 }
 
 impl FlushContext {
@@ -324,6 +379,7 @@ impl FlushContext {
             reason: batch.reason(),
             count: batch.inserts(),
             settled_below: batch.settled_below(),
+            epoch: batch.epoch(),
         }
     }
 
@@ -355,5 +411,11 @@ impl FlushContext {
     #[must_use]
     pub fn settled_below(&self) -> u64 {
         self.settled_below
+    }
+
+    /// As [`FlushBatch::epoch`].
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 }

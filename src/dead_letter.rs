@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batch::{BatchId, Entry};
 use crate::failure::FailureCause;
+use crate::writer::Writer;
 
 /// What [`DataBuffer::handle_error`](crate::DataBuffer::handle_error) decides about a key.
 ///
@@ -75,6 +76,7 @@ pub struct DeadLetter<K, V> {
 #[derive(Debug, Clone)]
 pub(crate) struct About {
     pub(crate) batch: BatchId,
+    pub(crate) epoch: u64,
     pub(crate) attempts: u32,
     pub(crate) cause: FailureCause,
     pub(crate) may_be_applied: bool,
@@ -123,6 +125,15 @@ impl<K, V> DeadLetter<K, V> {
     /// have had.
     pub fn batch(&self) -> BatchId {
         self.about.batch
+    }
+
+    /// The [epoch](crate::FlushBatch::epoch) that the batch was sent in.
+    pub fn epoch(&self) -> u64 {
+        self.about.epoch
+    }
+
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { instance: self.about.batch.instance, epoch: self.about.epoch }
     }
 
     /// How many attempts were made.
@@ -193,7 +204,16 @@ impl<K, V> Drop for DeadLetter<K, V> {
 pub struct Retirement {
     /// The instance whose batches will be sent no more ([`BatchId::instance`]).
     pub instance: u64,
+    /// Its [epoch](crate::FlushBatch::epoch). If a higher one is known the buffer was replaced before it was over, and
+    /// nothing must be forgotten.
+    pub epoch: u64,
     /// How many inserts were not delivered, whose batches somebody may still want to look for. If it is
     /// zero, everything that was recorded about this instance can be forgotten.
     pub undelivered: u64,
+}
+
+impl Retirement {
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { instance: self.instance, epoch: self.epoch }
+    }
 }

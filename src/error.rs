@@ -86,6 +86,10 @@ pub enum InsertErrorKind {
     /// The process was forked from the one that runs the buffer: nobody would flush it here.
     #[error("the buffer belongs to the process that this one was forked from")]
     Forked,
+    /// The journal cannot be written, and the buffer is to refuse what it cannot keep: `OnDiskFailure::Refuse`.
+    /// Feature `journal`.
+    #[error("the journal cannot be written")]
+    JournalFailed,
 }
 
 /// Some items of a bulk insert were refused; all others are in. The refused ones are **lost if this is dropped**.
@@ -272,6 +276,9 @@ pub enum BuildError {
     /// There was no thread yet that could do the buffer's work, and none could be started.
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
+    /// The journal cannot be used; the file is as it was. Feature `journal`.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     /// There is no tokio runtime that could run the sink; the text says why. Feature `tokio`.
     #[cfg(feature = "tokio")]
     #[error("no tokio runtime for an async sink: {0}")]

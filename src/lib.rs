@@ -54,6 +54,7 @@ mod stats;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod telemetry;
 mod undelivered;
+mod writer;
 
 pub use aggregate::{Addend, Aggregate, Count, Increment, Last, Max, Min, Sum};
 pub use as_text::ParseBatchIdError;
@@ -88,3 +89,4 @@ pub use telemetry::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use telemetry::TracingObserver;
 pub use undelivered::{Leftovers, LeftoversIter, Undelivered, UndeliveredState};
+pub use writer::Writer;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::batch::{BatchId, FlushReason};
 use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
+use crate::journal::JournalError;
 use crate::stats::Stats;
 
 /// One attempt to flush one batch.
@@ -159,6 +160,17 @@ pub trait Observer: Send + Sync + 'static {
         let _ = buffer;
     }
 
+    /// The journal could not be written, with every attempt that fails. What the buffer does until it can:
+    /// `OnDiskFailure`. Feature `journal`.
+    fn journal_failed(&self, buffer: &str, error: &JournalError) {
+        let _ = (buffer, error);
+    }
+
+    /// The journal is written again, all of it.
+    fn journal_recovered(&self, buffer: &str) {
+        let _ = buffer;
+    }
+
     /// The buffer is awake again.
     fn woke(&self, buffer: &str) {
         let _ = buffer;
@@ -216,5 +228,13 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 
     fn woke(&self, buffer: &str) {
         O::woke(self, buffer);
+    }
+
+    fn journal_failed(&self, buffer: &str, error: &JournalError) {
+        O::journal_failed(self, buffer, error);
+    }
+
+    fn journal_recovered(&self, buffer: &str) {
+        O::journal_recovered(self, buffer);
     }
 }

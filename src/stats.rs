@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Each partition is read under its lock, so at every instant
 ///
 /// ```text
-/// accepted = flushed + gave_up + removed + returned + pending + in_flight
+/// accepted + recovered = flushed + gave_up + removed + returned + journaled + pending + in_flight
 /// ```
 ///
 /// holds exactly (see [`balance`](Self::balance)). `rejected` and `shed` were never accepted and
@@ -37,6 +37,10 @@ pub struct Stats {
     pub removed: u64,
     /// Returned by `shutdown`, or left over when the last handle was dropped.
     pub returned: u64,
+    /// Found in the journal at the start, besides `accepted`.
+    pub recovered: u64,
+    /// Left in the journal at the end, for the next start.
+    pub journaled: u64,
     /// In the table.
     pub pending: u64,
     /// Taken from the table and not acknowledged: being flushed, waiting for a retry, or undelivered.
@@ -73,6 +77,12 @@ pub struct Stats {
     pub panics: u64,
     /// Callbacks that came back after `shutdown` had given their data away.
     pub late: u64,
+    /// Commits of the journal.
+    pub journal_commits: u64,
+    /// Attempts to write the journal that failed.
+    pub journal_failures: u64,
+    /// For how long the journal has not been written although it should be: `None` if all is well.
+    pub journal_failing_for: Option<Duration>,
     /// Threads, or tasks, at work for this buffer's sink at this moment.
     pub workers: u64,
     /// Whether the buffer is at rest: no wake-ups, no thread, memory given back; until the step after the insert that
@@ -81,7 +91,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// `accepted` less everything that became of it: always 0. The law of conservation, as a number
+    /// What came in less everything that became of it: always 0. The law of conservation, as a number
     /// to watch.
     ///
     /// ```
@@ -91,7 +101,8 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn balance(&self) -> i128 {
-        let spent = [self.flushed, self.gave_up, self.removed, self.returned, self.pending, self.in_flight];
-        i128::from(self.accepted) - spent.iter().map(|&inserts| i128::from(inserts)).sum::<i128>()
+        let sum = |inserts: &[u64]| inserts.iter().map(|&inserts| i128::from(inserts)).sum::<i128>();
+        let gone = sum(&[self.flushed, self.gave_up, self.removed, self.returned, self.journaled]);
+        sum(&[self.accepted, self.recovered]) - gone - sum(&[self.pending, self.in_flight])
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+#[cfg(feature = "journal")]
+mod durable;
 mod end;
 mod flush;
 mod insert;

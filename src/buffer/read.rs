@@ -8,6 +8,7 @@ use crate::health::Health;
 use crate::key::Key;
 use crate::peek::{KeyCount, Peek};
 use crate::stats::Stats;
+use crate::writer::Writer;
 
 /// # Looking at what is there
 impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
@@ -144,6 +145,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     #[must_use]
     pub fn instance(&self) -> u64 {
         self.callable().instance
+    }
+
+    /// As whom this buffer writes: its [`instance`](Self::instance), and how often that was started.
+    ///
+    /// ```
+    /// use write_behind::Buffer;
+    /// # fn store(_: &String, _: &Vec<u64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let events = Buffer::builder().start(store)?;
+    /// assert_eq!(events.writer().instance, events.instance());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        let core = self.callable();
+        Writer { instance: core.instance, epoch: core.epoch }
     }
 
     /// A snapshot of the counters. O(partitions).

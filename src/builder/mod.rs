@@ -15,6 +15,8 @@ use crate::driver::clock::Clock;
 use crate::driver::clock::ManualClock;
 use crate::hasher::RandomState;
 use crate::interval::IntervalPolicy;
+#[cfg(feature = "journal")]
+use crate::journal::Journal;
 use crate::key::Key;
 use crate::observer::Observer;
 use crate::settings::Settings;
@@ -41,6 +43,8 @@ pub struct Builder<K, V, S = RandomState> {
     clock: Clock,
     observers: Vec<Arc<dyn Observer>>,
     interval_policy: Option<Box<dyn IntervalPolicy<K, V>>>,
+    #[cfg(feature = "journal")]
+    journal: Option<Journal<K, V>>,
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
     kind: PhantomData<fn(K, V)>,
@@ -92,6 +96,8 @@ impl<K, V> Builder<K, V> {
             clock: Clock::system(),
             observers: Vec::new(),
             interval_policy: None,
+            #[cfg(feature = "journal")]
+            journal: None,
             #[cfg(feature = "tokio")]
             runtime: None,
             kind: PhantomData,
@@ -180,10 +186,19 @@ impl<K, V, S> Builder<K, V, S> {
             clock: self.clock,
             observers: self.observers,
             interval_policy: self.interval_policy,
+            #[cfg(feature = "journal")]
+            journal: self.journal,
             #[cfg(feature = "tokio")]
             runtime: self.runtime,
             kind: self.kind,
         }
+    }
+
+    /// Keeps what is accepted in a file, so that a crash loses nothing of it. Default: none. Feature `journal`.
+    #[cfg(feature = "journal")]
+    pub fn journal(mut self, journal: Journal<K, V>) -> Self {
+        self.journal = Some(journal);
+        self
     }
 
     /// Seeds all randomness (jitter and backoff jitter, not the hasher) for tests that must run the

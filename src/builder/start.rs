@@ -10,6 +10,9 @@ use crate::driver::clock::Clock;
 #[cfg(feature = "test-util")]
 use crate::driver::clock::{Listener, ManualClock};
 use crate::driver::core::{Core, Driver};
+use crate::driver::journal::Journal;
+#[cfg(not(feature = "journal"))]
+use crate::driver::journal::Opened;
 #[cfg(feature = "tokio")]
 use crate::driver::run::tasks;
 use crate::driver::run::threads;
@@ -276,10 +279,21 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         settings.validate()?;
         // The standard library's hasher is seeded by the system.
         let instance = std::hash::RandomState::new().hash_one("instance");
-        Ok(Buffer::cyclic(|weak| {
+        #[cfg(feature = "journal")]
+        let opened = self.journal.map(|journal| journal.open(instance)).transpose()?;
+        #[cfg(not(feature = "journal"))]
+        let opened = None::<Opened<K, V>>;
+        let head = opened.as_ref().map(|opened| opened.head);
+        let instance = head.map_or(instance, |head| head.instance);
+        let buffer = Buffer::cyclic(|weak| {
             let callbacks = Callbacks::new(instance, make_sink(weak).0, observers, interval_policy);
-            Core::new(settings, clock, hasher, callbacks, instance, driver)
-        }))
+            let journal = opened.map(Journal::new);
+            Core::new(settings, clock, hasher, callbacks, instance, journal, driver)
+        });
+        if let Some(head) = head {
+            Core::open_journal(buffer.core(), head.next_sequence)?;
+        }
+        Ok(buffer)
     }
 }
 

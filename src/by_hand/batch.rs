@@ -25,6 +25,7 @@ pub struct BatchBuilder<K, V> {
     entries: Vec<Entry<K, V>>,
     attempt: u32,
     settled_below: u64,
+    epoch: u64,
     reason: FlushReason,
 }
 
@@ -55,11 +56,26 @@ impl<K, V> BatchBuilder<K, V> {
         self
     }
 
+    /// The epoch of its instance. Default: 1.
+    ///
+    /// ```
+    /// use write_behind::{FlushBatch, Sum};
+    ///
+    /// // What a process has sent, and what the one that takes over from it sends again.
+    /// let of_epoch = |epoch| FlushBatch::builder(0xa1, 7).epoch(epoch).entry("/home", Sum(3), 2).build();
+    /// let (sent, again) = (of_epoch(1), of_epoch(2));
+    /// assert_eq!((sent.id(), sent.epoch(), again.epoch()), (again.id(), 1, 2));
+    /// ```
+    pub fn epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
     /// The batch.
     #[must_use]
     pub fn build(self) -> FlushBatch<K, V> {
-        let BatchBuilder { id, entries, attempt, settled_below, .. } = self;
-        FlushBatch { content: Arc::new(Content { id, entries }), attempt, settled_below }
+        let BatchBuilder { id, entries, attempt, settled_below, epoch, .. } = self;
+        FlushBatch { content: Arc::new(Content { id, entries }), attempt, settled_below, epoch }
     }
 }
 
@@ -104,6 +120,7 @@ impl<K, V> FlushBatch<K, V> {
             entries: Vec::new(),
             attempt: 1,
             settled_below: 1,
+            epoch: 1,
             reason: FlushReason::Deadline,
         }
     }
@@ -120,8 +137,7 @@ impl<K, V> FlushBatch<K, V> {
     /// ```
     #[must_use]
     pub fn next_attempt(&self) -> Self {
-        let FlushBatch { content, attempt, settled_below } = self;
-        FlushBatch { content: Arc::clone(content), attempt: attempt + 1, settled_below: *settled_below }
+        FlushBatch { attempt: self.attempt + 1, ..self.clone() }
     }
 
     /// What a sink that writes key by key is told about this batch, which has one entry for such a sink.

@@ -35,6 +35,12 @@ impl<K, V> LetterBuilder<K, V> {
         self
     }
 
+    /// The epoch that the batch was sent in. Default: 1.
+    pub fn epoch(mut self, epoch: u64) -> Self {
+        self.about.epoch = epoch;
+        self
+    }
+
     /// How many attempts were made. Default: 1.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.about.attempts = attempts;
@@ -77,7 +83,7 @@ impl<K, V> DeadLetter<K, V> {
     /// assert!(matches!(Audit.handle_error(letter.build()), Verdict::Requeue(_)));
     /// ```
     pub fn builder(key: K, data: V, cause: FailureCause) -> LetterBuilder<K, V> {
-        let about = About { batch: BatchId::new(0, 1), attempts: 1, cause, may_be_applied: false };
+        let about = About { batch: BatchId::new(0, 1), epoch: 1, attempts: 1, cause, may_be_applied: false };
         LetterBuilder { entry: Entry::of(key, data, 1, FlushReason::Deadline, 0), about }
     }
 }
@@ -92,6 +98,18 @@ impl Retirement {
     /// ```
     #[must_use]
     pub fn new(instance: u64, undelivered: u64) -> Self {
-        Retirement { instance, undelivered }
+        Retirement { instance, epoch: 1, undelivered }
+    }
+
+    /// The same in another epoch than the first. Feature `test-util`.
+    ///
+    /// ```
+    /// use write_behind::Retirement;
+    ///
+    /// assert_eq!(Retirement::new(0xa1, 0).in_epoch(3).epoch, 3);
+    /// ```
+    #[must_use]
+    pub fn in_epoch(self, epoch: u64) -> Self {
+        Retirement { epoch, ..self }
     }
 }

@@ -61,7 +61,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
                 parts
             }
             Next::GiveUp => {
-                let about = about(&flight, failure, flight.frozen);
+                let about = about(process.epoch, &flight, failure, flight.frozen);
                 self.give_up(process, flight, about).await
             }
         }
@@ -87,7 +87,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         }
         process.end(flight.id());
         for (part, failure) in given_up {
-            let about = about(&part, failure, false);
+            let about = about(process.epoch, &part, failure, false);
             on.extend(self.give_up(process, part, about).await);
         }
         on
@@ -111,7 +111,7 @@ fn next<K, V>(failure: &Failure, flight: &Flight<K, V>, keys: usize, frozen: boo
     RetryPolicy::fixed(ATTEMPTS, Duration::ZERO).next(failure, attempt, 0.0)
 }
 
-fn about<K, V>(flight: &Flight<K, V>, failure: Failure, frozen: bool) -> About {
+fn about<K, V>(epoch: u64, flight: &Flight<K, V>, failure: Failure, frozen: bool) -> About {
     let may_be_applied = failure.effect.may_be_applied(frozen);
-    About { batch: flight.id(), attempts: flight.attempts, cause: failure.cause, may_be_applied }
+    About { batch: flight.id(), epoch, attempts: flight.attempts, cause: failure.cause, may_be_applied }
 }

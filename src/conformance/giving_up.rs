@@ -20,6 +20,13 @@ enum Fate {
     Gone,
 }
 
+/// What `handle_error` has made of a letter.
+struct Handed {
+    fate: Fate,
+    /// It is known for certain now that nothing of it was or will be applied.
+    certain: bool,
+}
+
 impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
     /// Hands all keys of a batch to `handle_error`. What is to be sent after that.
     pub(super) async fn give_up(
@@ -28,9 +35,13 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         flight: Flight<K, V>,
         about: About,
     ) -> Vec<Flight<K, V>> {
+        if process.replaced {
+            self.give_up_of_another(process, &flight, &about).await;
+            return Vec::new();
+        }
         let (mut back, mut kept, mut whole) = (Vec::new(), Vec::new(), true);
         for (index, lot) in (0..).zip(&*flight.lots) {
-            match self.hand_over(process, lot, index, &about).await {
+            match self.hand_over(process, lot, index, &about).await.fate {
                 Fate::Back if flight.requeued < REQUEUES => back.push(*lot),
                 Fate::Back | Fate::Kept => kept.push(*lot),
                 Fate::Gone => {
@@ -58,6 +69,23 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         back
     }
 
+    /// A process that was replaced gives up what its successor has. Kept whole it does no harm; disposed of, or kept as
+    /// what is certain not to count, it does when the successor has it applied.
+    async fn give_up_of_another(
+        &mut self,
+        process: &mut Process<K, V>,
+        flight: &Flight<K, V>,
+        about: &About,
+    ) {
+        for (index, lot) in (0..).zip(&*flight.lots) {
+            let Handed { fate, certain } = self.hand_over(process, lot, index, about).await;
+            process.undelivered += lot.amount.unsigned_abs();
+            if certain || matches!(fate, Fate::Gone) {
+                self.books.handed(flight.origin, lot, false);
+            }
+        }
+    }
+
     /// Kept as undelivered. The id stays open.
     fn keep(
         &mut self,
@@ -72,20 +100,27 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
         }
     }
 
-    async fn hand_over(&self, process: &Process<K, V>, lot: &Lot, index: u32, about: &About) -> Fate {
+    async fn hand_over(&self, process: &Process<K, V>, lot: &Lot, index: u32, about: &About) -> Handed {
         let rescued = Rescued::default();
         let letter = DeadLetter::new(self.entry(lot, index), about.clone(), Arc::clone(&rescued));
         let verdict = process.callbacks.handle_error(letter).await;
         let requeues = matches!(verdict, Some(Verdict::Requeue(_)));
         let forgets = matches!(verdict, Some(Verdict::Forget));
+        let certain = match &verdict {
+            Some(Verdict::Keep(letter) | Verdict::Requeue(letter)) => {
+                about.may_be_applied && !letter.may_be_applied()
+            }
+            _ => false,
+        };
         // What is in the verdict goes where the rest is to be found.
         drop(verdict);
         let left = rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match left {
+        let fate = match left {
             None => Fate::Gone,
             Some(_) if forgets => Fate::Gone,
             Some(_) if requeues => Fate::Back,
             Some(_) => Fate::Kept,
-        }
+        };
+        Handed { fate, certain }
     }
 }

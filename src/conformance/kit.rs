@@ -72,6 +72,7 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
             data: Box::new(data),
             poison: None,
             refuse: None,
+            journaled: false,
             excluded: Vec::new(),
         };
         Conformance { props, seed: RandomState::new().hash_one("seed"), scenarios: Scenario::ALL.to_vec() }
@@ -129,6 +130,23 @@ impl<'a, K: Key, V: Aggregate> Conformance<'a, K, V> {
     #[must_use]
     pub fn refuse(mut self, refuse: impl FnMut(Option<&K>) + 'a) -> Self {
         self.props.refuse = Some(Box::new(refuse));
+        self
+    }
+
+    /// The sink is meant for buffers with a journal, which are started again with the same instance and a higher
+    /// [epoch](crate::FlushBatch::epoch), and so has to refuse what comes of a lower one. Say it of every
+    /// [`ExactlyOnce`](crate::exactly_once::ExactlyOnce). Default: not said, and [`Scenario::Zombie`] is left out: other
+    /// buffers have epoch 1 all their life.
+    ///
+    /// ```
+    /// use write_behind::{Sum, conformance::Conformance};
+    ///
+    /// let kit = Conformance::new(|n| format!("page-{n}"), Sum::<i64>).journaled();
+    /// # let _ = kit;
+    /// ```
+    #[must_use]
+    pub fn journaled(mut self) -> Self {
+        self.props.journaled = true;
         self
     }
 

@@ -32,6 +32,12 @@ impl<K, V> Flight<K, V> {
     pub(super) fn id(&self) -> BatchId {
         self.content.id
     }
+
+    /// The same batch in another process, which knows of no attempts, but that there may have been some.
+    pub(super) fn inherit(&self) -> Self {
+        let (content, lots) = (Arc::clone(&self.content), Rc::clone(&self.lots));
+        Flight { content, lots, origin: self.origin, attempts: 0, frozen: true, requeued: 0 }
+    }
 }
 
 /// An attempt, to be delivered now or later.
@@ -44,10 +50,8 @@ pub(super) struct Sent<K, V> {
 
 impl<K, V> Clone for Sent<K, V> {
     fn clone(&self) -> Self {
-        let FlushBatch { content, attempt, settled_below } = &self.batch;
-        let batch =
-            FlushBatch { content: Arc::clone(content), attempt: *attempt, settled_below: *settled_below };
-        Sent { batch, lots: Rc::clone(&self.lots), origin: self.origin, restarts: self.restarts }
+        let Sent { batch, lots, origin, restarts } = self;
+        Sent { batch: batch.clone(), lots: Rc::clone(lots), origin: *origin, restarts: *restarts }
     }
 }
 
@@ -55,6 +59,9 @@ impl<K, V> Clone for Sent<K, V> {
 pub(super) struct Process<K, V> {
     pub(super) instance: u64,
     pub(super) callbacks: Callbacks<K, V>,
+    pub(super) epoch: u64,
+    /// Another process has taken over: nothing that this one still does may count.
+    pub(super) replaced: bool,
     /// How often the process has died.
     pub(super) restarts: u32,
     next_sequence: u64,
@@ -65,7 +72,31 @@ pub(super) struct Process<K, V> {
 
 impl<K: 'static, V: 'static> Process<K, V> {
     pub(super) fn new(instance: u64, callbacks: Callbacks<K, V>) -> Self {
-        Process { instance, callbacks, restarts: 0, next_sequence: 1, open: BTreeSet::new(), undelivered: 0 }
+        Process {
+            instance,
+            callbacks,
+            epoch: 1,
+            replaced: false,
+            restarts: 0,
+            next_sequence: 1,
+            open: BTreeSet::new(),
+            undelivered: 0,
+        }
+    }
+
+    /// The process that goes on with these batches, and where this one stopped counting. This one does not notice.
+    pub(super) fn replace(&mut self, callbacks: Callbacks<K, V>, inherited: &[Flight<K, V>]) -> Self {
+        self.replaced = true;
+        Process {
+            instance: self.instance,
+            callbacks,
+            epoch: self.epoch + 1,
+            replaced: false,
+            restarts: self.restarts + 1,
+            next_sequence: self.next_sequence,
+            open: inherited.iter().map(|flight| flight.id().sequence).collect(),
+            undelivered: 0,
+        }
     }
 
     /// A new batch.
@@ -98,14 +129,15 @@ impl<K: 'static, V: 'static> Process<K, V> {
             content: Arc::clone(&flight.content),
             attempt: flight.attempts,
             settled_below: self.settled_below(),
+            epoch: self.epoch,
         };
         Sent { batch, lots: Rc::clone(&flight.lots), origin: flight.origin, restarts: self.restarts }
     }
 
     /// The buffer has ended.
     pub(super) async fn retire(self) {
-        let Process { instance, callbacks, undelivered, .. } = self;
-        callbacks.handle_retired(&Retirement { instance, undelivered }).await;
+        let Process { instance, epoch, callbacks, undelivered, .. } = self;
+        callbacks.handle_retired(&Retirement { instance, epoch, undelivered }).await;
         callbacks.drop_sink();
     }
 }

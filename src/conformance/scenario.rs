@@ -35,8 +35,12 @@ pub enum Scenario {
     /// A batch whose outcome is unknown is sent again when very many younger ones are settled.
     LongOpen,
     /// The process dies. What was not acknowledged is sent again by a new sink over the same storage,
-    /// identical, under the same id; attempts of the dead process still arrive.
+    /// identical, under the same id and in a higher epoch; attempts of the dead process still arrive.
     Restart,
+    /// A process is taken for dead and lives on: when its successor, with the same instance and a higher epoch, has begun
+    /// to write, it sends its batches again, begins new ones under ids that the successor uses too, gives up and
+    /// retires. None of that may count or leave a trace. Needs [`journaled`](super::Conformance::journaled).
+    Zombie,
     /// Several instances write to one storage, with the same sequences; one of them ends.
     Instances,
     /// The storage refuses single keys for good. Needs [`poison`](super::Conformance::poison) or
@@ -62,6 +66,7 @@ impl Scenario {
         Scenario::LateArrival,
         Scenario::LongOpen,
         Scenario::Restart,
+        Scenario::Zombie,
         Scenario::Instances,
         Scenario::Poison,
         Scenario::Void,
@@ -91,6 +96,10 @@ impl Scenario {
             }
             Scenario::LongOpen => "forget only ids below `settled_below`, however old others are",
             Scenario::Restart => "the record of ids belongs into the storage, not into memory",
+            Scenario::Zombie => {
+                "keep the highest epoch of each instance, and do nothing for a lower one: neither apply nor void nor \
+                 retire"
+            }
             Scenario::Instances => "an id is instance and sequence, and so is everything kept about ids",
             Scenario::Poison => "say `Ok` and `not_applied` only of what was stored, and was not",
             Scenario::Void => {
@@ -111,6 +120,7 @@ impl Scenario {
             Scenario::LateArrival => "late arrival",
             Scenario::LongOpen => "long open",
             Scenario::Restart => "restart",
+            Scenario::Zombie => "zombie",
             Scenario::Instances => "instances",
             Scenario::Poison => "poison",
             Scenario::Void => "void",

@@ -82,6 +82,7 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
                 Some("neither `poison` nor `refuse` was given")
             }
             Scenario::Void if self.props.refuse.is_none() => Some("`refuse` was not given"),
+            Scenario::Zombie if !self.props.journaled => Some("`journaled` was not said"),
             _ => None,
         }
     }
@@ -128,7 +129,19 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
     pub(super) fn restart(&mut self, process: &mut Process<K, V>) {
         process.callbacks.drop_sink();
         process.restarts += 1;
+        process.epoch += 1;
         process.callbacks = Callbacks::new(process.instance, self.subject.make(), Vec::new(), None);
+    }
+
+    /// The process is taken for dead, and another one takes over what it had under way. It lives on.
+    pub(super) fn take_over(
+        &mut self,
+        process: &mut Process<K, V>,
+        flights: &[Flight<K, V>],
+    ) -> (Process<K, V>, Vec<Flight<K, V>>) {
+        let callbacks = Callbacks::new(process.instance, self.subject.make(), Vec::new(), None);
+        let inherited: Vec<_> = flights.iter().map(Flight::inherit).collect();
+        (process.replace(callbacks, &inherited), inherited)
     }
 
     /// Keys that were not used before.
@@ -196,7 +209,10 @@ impl<'a, K: Key, V: Aggregate, S: Subject<K, V>> World<'a, K, V, S> {
         let mut flights = Vec::new();
         for lots in batches {
             let id = process.reserve();
-            self.books.inserted(id, &lots);
+            // What is inserted where nothing may count any more must not count.
+            if !process.replaced {
+                self.books.inserted(id, &lots);
+            }
             flights.push(self.flight(id, lots, id));
         }
         flights

@@ -71,7 +71,7 @@ where
 
     /// As [`replay`](Self::replay), but asks first about each letter that [may have been applied](Self::add_undelivered)
     /// by a batch of the process that wrote it. `void`: what the store's
-    /// [`void`](crate::exactly_once::Store::void) is. What counts already leaves the file; what does not, and never
+    /// [`void`](crate::exactly_once::Store::void) is, asked in the epoch of that process. What counts already leaves the file; what does not, and never
     /// will, is applied; where the store cannot tell, because it has forgotten the instance, the line stays.
     ///
     /// ```
@@ -85,7 +85,7 @@ where
     ///     store: S,
     /// ) -> std::io::Result<Replayed> {
     ///     let sink = Arc::new(ExactlyOnce::new(store));
-    ///     letters.replay_resolving(Arc::clone(&sink), |batch| sink.store().void(batch))
+    ///     letters.replay_resolving(Arc::clone(&sink), |batch| sink.store().void(batch, 1))
     /// }
     /// ```
     ///
@@ -181,7 +181,7 @@ where
         file.replace(&kept)?;
         // Only now: what is sent again must find its record.
         for &instance in lowest.keys().filter(|instance| !left.contains(instance)) {
-            callbacks.handle_retired(&Retirement { instance, undelivered: 0 }).await;
+            callbacks.handle_retired(&Retirement { instance, epoch: 1, undelivered: 0 }).await;
         }
         callbacks.drop_sink();
         Ok(replayed)
@@ -249,8 +249,9 @@ where
                 (line.in_doubt, line.place) = (None, None);
                 return Ok(Doubt::Gone(Box::new(line)));
             }
-            Ok(Fate::Settled | Fate::Unregistered) => {
-                let problem = format!("the storage does not know whether batch {batch} was applied");
+            Ok(fate @ (Fate::Settled | Fate::Unregistered | Fate::Superseded { .. })) => {
+                let problem =
+                    format!("the storage does not know whether batch {batch} was applied: it is {fate}");
                 self.keep(serde_json::to_vec(&line)?, problem);
                 return Ok(Doubt::Stays);
             }
@@ -279,7 +280,7 @@ where
         let Line { key, data, count, reason, at, in_doubt, place, .. } = line;
         let entry = Entry::of(key, data, count, FlushReason::Requested, 0);
         let content = Arc::new(Content { id, entries: vec![entry] });
-        let batch = FlushBatch { content, attempt: 1, settled_below };
+        let batch = FlushBatch { content, attempt: 1, settled_below, epoch: 1 };
         let Err(scope) = callbacks.flush(&batch).await else {
             self.replayed.applied += 1;
             return Ok(None);

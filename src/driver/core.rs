@@ -8,6 +8,7 @@ use super::flush::Dispatch;
 use super::flush::doorbell::Doorbell;
 use super::fork::ForkGuard;
 use super::intake::Intake;
+use super::journal::{Journal, Records};
 use super::sync::{AtomicBool, AtomicU64, Mutex};
 use super::user::callbacks::Callbacks;
 use super::user::context::{self, Barred};
@@ -33,10 +34,14 @@ pub(crate) struct Core<K, V, S> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) instance: u64,
+    /// How often the instance was started.
+    pub(crate) epoch: u64,
     /// Made by the process that runs this.
     fork_guard: ForkGuard,
     #[cfg(any(feature = "test-util", feature = "tokio"))]
     pub(crate) driver: Driver,
+    /// What was accepted, on disk.
+    pub(crate) journal: Option<Journal<K, V>>,
     /// The way in.
     pub(crate) intake: Intake<K, V, S>,
     /// The way out.
@@ -85,6 +90,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         hasher: S,
         callbacks: Callbacks<K, V>,
         instance: u64,
+        journal: Option<Journal<K, V>>,
         driver: Driver,
     ) -> Self {
         let doorbell = match driver {
@@ -94,9 +100,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             #[cfg(feature = "tokio")]
             Driver::Runtime => Doorbell::for_a_task(),
         };
+        let epoch = journal.as_ref().map_or(1, |journal| journal.epoch);
+        let records = Records::new(journal.as_ref().map(Journal::codec));
         Core {
-            intake: Intake::new(&settings, hasher, instance),
-            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), doorbell),
+            intake: Intake::new(&settings, hasher, instance, journal.is_some()),
+            dispatch: Dispatch::new(settings.seed.unwrap_or(instance), doorbell, records),
+            journal,
             life: Life::new(),
             waiters: Mutex::new(Vec::new()),
             left: Mutex::new(Leftovers::default()),
@@ -105,10 +114,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             settings,
             clock,
             instance,
+            epoch,
             fork_guard: ForkGuard::default(),
             #[cfg(any(feature = "test-util", feature = "tokio"))]
             driver,
             callbacks,
+        }
+    }
+
+    /// Whether nobody works for the buffer but calls that wait.
+    pub(crate) fn is_inline(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        return self.driver == Driver::Inline;
+        #[cfg(not(feature = "test-util"))]
+        false
+    }
+
+    /// Something has changed that the journal is to write. Called without any partition's lock.
+    #[inline]
+    pub(crate) fn note_change(&self) {
+        if let Some(journal) = &self.journal {
+            journal.progress.note_change(&self.clock, journal.window);
         }
     }
 

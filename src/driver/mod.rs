@@ -7,7 +7,7 @@ pub(crate) mod core;
 pub(crate) mod flush;
 mod fork;
 pub(crate) mod intake;
-#[allow(dead_code, reason = "being built")]
+#[cfg_attr(not(feature = "journal"), allow(dead_code, reason = "nobody makes a journal"))]
 pub(crate) mod journal;
 mod read;
 pub(crate) mod run;

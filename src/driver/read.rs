@@ -83,11 +83,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     pub(crate) fn remove<Q: ?Sized + Hash + Equivalent<K>>(&self, key: &Q) -> Vec<V> {
         let spot = self.intake.spot(key);
+        // What is recorded stands in the order in which it happened.
+        let mut records = self.journal.is_some().then(|| self.dispatch.pause_assembly());
         let Some(mut shard) = self.intake.look(spot.partition) else { return Vec::new() };
         let removed = shard.remove(spot.hash, |other| key.equivalent(other));
         self.intake.release_from(&mut shard);
         drop(shard);
         let Some((data, settlement)) = removed else { return Vec::new() };
+        if let Some(records) = &mut records {
+            settlement.keys.iter().for_each(|key| records.note_gone(key));
+        }
+        drop(records);
+        self.note_change();
         self.follow_settlement(settlement, None);
         data
     }
@@ -198,6 +205,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         stats.panics = self.callbacks.panics();
         let since = self.dispatch.trouble().seen().since;
         stats.degraded_for = since.map(|since| self.clock.now().saturating_sub(since));
+        if self.keeps_rest() {
+            stats.journaled = std::mem::take(&mut stats.returned);
+        }
+        if let Some(journal) = &self.journal {
+            stats.journal_commits = journal.commits.load(Ordering::Relaxed);
+            stats.journal_failures = journal.failures.load(Ordering::Relaxed);
+            let trouble = journal.progress.trouble();
+            stats.journal_failing_for = trouble.map(|trouble| self.clock.now().saturating_sub(trouble.since));
+        }
         stats.workers = self.dispatch.workers() as u64;
         stats.hibernating = self.dispatch.is_hibernating();
         stats

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
+use super::journal::Journal;
 use super::sync::Ordering;
 use super::wait::life::Phase;
 use crate::aggregate::Aggregate;
@@ -50,9 +51,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Puts all that is left aside as undelivered. False if that is done already.
     fn put_aside(&self) -> bool {
-        let _assembly = self.dispatch.pause_assembly();
+        // Dropped when no lock is held.
+        let _let_go;
+        // The file before the assembly, as when it is written otherwise.
+        let mut disk = self.journal.as_ref().map(Journal::lock_disk);
+        let mut records = self.dispatch.pause_assembly();
         if self.life.phase() != Phase::Draining {
             return false;
+        }
+        let disk = disk.as_mut().and_then(|disk| disk.as_deref_mut());
+        if let (Some(journal), Some(disk)) = (&self.journal, disk) {
+            let kept = self.commit_last(journal, disk, &mut records);
+            journal.keeps_rest.store(kept, Ordering::Relaxed);
         }
         let (stranded, still) = self.dispatch.strand();
         let mut left = Leftovers::default();
@@ -62,7 +72,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             left.add_table(table, inserts);
         }
         self.counters.returned.fetch_add(left.inserts(), Ordering::Relaxed);
-        *self.left.lock() = left;
+        if self.keeps_rest() {
+            // It is not lost, and must not be stored by other means.
+            _let_go = left;
+        } else {
+            *self.left.lock() = left;
+        }
         self.life.enter(Phase::Closed);
         true
     }
@@ -75,12 +90,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let _left = self.left.lock();
             self.counters.returned.load(Ordering::Relaxed) + self.stats().in_flight
         };
-        self.callbacks.handle_retired(&Retirement { instance: self.instance, undelivered }).await;
+        // An instance that has a journal goes on with the next start.
+        if self.journal.is_none() {
+            let Core { instance, epoch, .. } = *self;
+            self.callbacks.handle_retired(&Retirement { instance, epoch, undelivered }).await;
+        }
         self.let_sink_go();
     }
 
     pub(crate) fn let_sink_go(&self) {
         self.callbacks.drop_sink();
+        self.close_journal();
         self.life.enter(Phase::Retired);
         self.life.tell();
     }
@@ -97,7 +117,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(crate) fn fetch_undelivered(&self) -> (Leftovers<K, V>, u64) {
         let mut left = self.left.lock();
         let mut fetched = std::mem::take(&mut *left);
-        if self.life.phase() >= Phase::Closed {
+        if self.life.phase() >= Phase::Closed && !self.keeps_rest() {
             // What `handle_error` has kept since then.
             let kept = self.dispatch.take_kept();
             for stranded in kept {
@@ -110,7 +130,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 fetched.add_batch(batch);
             }
         }
-        (fetched, self.counters.returned.load(Ordering::Relaxed))
+        let ever = if self.keeps_rest() { 0 } else { self.counters.returned.load(Ordering::Relaxed) };
+        (fetched, ever)
+    }
+
+    /// Whether what was left at the end is in the journal.
+    pub(crate) fn keeps_rest(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.keeps_rest.load(Ordering::Relaxed))
+    }
+
+    /// How many inserts are left there, once it is over.
+    pub(crate) fn kept_in_journal(&self) -> u64 {
+        if self.keeps_rest() { self.counters.returned.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Nobody is left to fetch it: tells the observers.

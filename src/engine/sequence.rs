@@ -16,6 +16,10 @@ impl Sequence {
         BatchId { instance, sequence: self.0 }
     }
 
+    pub(crate) fn numbered(number: u64) -> Self {
+        Sequence(number)
+    }
+
     /// As sinks are told it.
     pub(crate) fn number(self) -> u64 {
         self.0

@@ -5,6 +5,7 @@ use super::error::StoreError;
 use super::fate::Fate;
 use crate::batch::{BatchId, FlushBatch};
 use crate::dead_letter::{DeadLetter, Verdict};
+use crate::writer::Writer;
 
 /// A [`Store`](super::Store) that is reached by `async` calls: the same methods, which promise the same. Write
 /// plain `async fn`s; their futures must be `Send`. Feature `tokio`.
@@ -18,7 +19,7 @@ use crate::dead_letter::{DeadLetter, Verdict};
 /// ```
 /// use std::sync::Arc;
 /// use write_behind::exactly_once::{AsyncStore, Fate, Store, StoreError};
-/// use write_behind::{BatchId, FlushBatch};
+/// use write_behind::{BatchId, FlushBatch, Writer};
 ///
 /// /// A blocking store, for sinks on a runtime.
 /// struct Elsewhere<S>(Arc<S>);
@@ -29,33 +30,36 @@ use crate::dead_letter::{DeadLetter, Verdict};
 ///     V: Send + Sync + 'static,
 ///     S: Store<K, V>,
 /// {
-///     async fn register(&self, instance: u64) -> Result<(), StoreError> {
+///     async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
 ///         let store = Arc::clone(&self.0);
-///         tokio::task::spawn_blocking(move || store.register(instance)).await?
+///         tokio::task::spawn_blocking(move || store.register(writer)).await?
 ///     }
 ///     // ... and so on.
 /// #     async fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> { self.0.apply(batch) }
-/// #     async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> { self.0.void(batch) }
-/// #     async fn prune(&self, instance: u64, below: u64) -> Result<(), StoreError> { self.0.prune(instance, below) }
-/// #     async fn retire(&self, instance: u64) -> Result<(), StoreError> { self.0.retire(instance) }
+/// #     async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> { self.0.void(batch, epoch) }
+/// #     async fn prune(&self, writer: Writer, below: u64) -> Result<(), StoreError> { self.0.prune(writer, below) }
+/// #     async fn retire(&self, writer: Writer) -> Result<(), StoreError> { self.0.retire(writer) }
 /// }
 /// ```
 pub trait AsyncStore<K: Send + Sync, V: Send + Sync>: Send + Sync {
     /// As [`Store::register`](super::Store::register).
-    fn register(&self, instance: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn register(&self, writer: Writer) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// As [`Store::apply`](super::Store::apply).
     fn apply(&self, batch: &FlushBatch<K, V>) -> impl Future<Output = Result<Fate, StoreError>> + Send;
 
     /// As [`Store::void`](super::Store::void).
-    fn void(&self, batch: BatchId) -> impl Future<Output = Result<Fate, StoreError>> + Send;
+    fn void(&self, batch: BatchId, epoch: u64) -> impl Future<Output = Result<Fate, StoreError>> + Send;
 
     /// As [`Store::prune`](super::Store::prune).
-    fn prune(&self, instance: u64, settled_below: u64)
-    -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn prune(
+        &self,
+        writer: Writer,
+        settled_below: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// As [`Store::retire`](super::Store::retire).
-    fn retire(&self, instance: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn retire(&self, writer: Writer) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// As [`Store::handle_error`](super::Store::handle_error). Provided: keeps the data as undelivered.
     fn handle_error(&self, letter: DeadLetter<K, V>) -> impl Future<Output = Verdict<K, V>> + Send {
@@ -70,24 +74,24 @@ pub trait AsyncStore<K: Send + Sync, V: Send + Sync>: Send + Sync {
 }
 
 impl<K: Send + Sync, V: Send + Sync, S: AsyncStore<K, V>> AsyncStore<K, V> for Arc<S> {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        S::register(self, instance).await
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        S::register(self, writer).await
     }
 
     async fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> {
         S::apply(self, batch).await
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        S::void(self, batch).await
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        S::void(self, batch, epoch).await
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        S::prune(self, instance, settled_below).await
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        S::prune(self, writer, settled_below).await
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        S::retire(self, instance).await
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        S::retire(self, writer).await
     }
 
     async fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {

@@ -27,8 +27,13 @@ pub enum Fate {
     /// Nothing was done: the batch lies below what is settled. It is a copy of an attempt that nobody waits for
     /// any more.
     Settled,
-    /// Nothing was done: the ledger does not know the batch's instance.
+    /// Nothing was done: the ledger does not know the batch's instance, or not yet its epoch.
     Unregistered,
+    /// Nothing was done: a higher epoch has registered and taken over.
+    Superseded {
+        /// The highest epoch of the instance.
+        by: u64,
+    },
 }
 
 /// An entry that a store has refused for good.
@@ -71,6 +76,7 @@ impl fmt::Display for Fate {
             Fate::Void => f.write_str(VOID),
             Fate::Settled => f.write_str("settled"),
             Fate::Unregistered => f.write_str("unregistered"),
+            Fate::Superseded { by } => write!(f, "superseded by {by}"),
         }
     }
 }
@@ -122,8 +128,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "settled", "unregistered", "except", "except\n", "except\nx y", "except\n1", "void "]
-        {
+        let made_up = ["except", "except\n", "except\nx y", "except\n1", "void "];
+        for text in ["", "settled", "unregistered", "superseded by 2"].into_iter().chain(made_up) {
             assert!(text.parse::<Fate>().is_err(), "{text:?}");
         }
     }

@@ -13,23 +13,26 @@
 //! use std::collections::HashMap;
 //! use std::sync::{Arc, Mutex, MutexGuard};
 //! use write_behind::exactly_once::{ExactlyOnce, Fate, Store, StoreError};
-//! use write_behind::{BatchId, Buffer, FlushBatch, Sum};
+//! use write_behind::{BatchId, Buffer, FlushBatch, Sum, Writer};
 //!
 //! #[derive(Default)]
 //! struct Tables {
 //!     views: HashMap<String, i64>,
-//!     /// For each instance the lowest sequence that is not settled.
-//!     writers: HashMap<u64, u64>,
+//!     /// For each instance its highest epoch, and the lowest sequence that is not settled.
+//!     writers: HashMap<u64, (u64, u64)>,
 //!     fates: HashMap<BatchId, Fate>,
 //! }
 //!
 //! impl Tables {
-//!     /// What the ledger says of a batch; `None` if it may be applied or made void.
-//!     fn fate(&self, id: BatchId) -> Option<Fate> {
-//!         match (self.writers.get(&id.instance), self.fates.get(&id)) {
-//!             (None, _) => Some(Fate::Unregistered),
-//!             (_, Some(fate)) => Some(fate.clone()),
-//!             (Some(settled_below), None) => (id.sequence < *settled_below).then_some(Fate::Settled),
+//!     /// What the ledger says of a batch to somebody of that epoch; `None` if it may be applied or made void.
+//!     fn fate(&self, id: BatchId, epoch: u64) -> Option<Fate> {
+//!         match self.writers.get(&id.instance) {
+//!             Some((highest, _)) if *highest > epoch => Some(Fate::Superseded { by: *highest }),
+//!             Some((highest, settled_below)) if *highest == epoch => {
+//!                 let settled = (id.sequence < *settled_below).then_some(Fate::Settled);
+//!                 self.fates.get(&id).cloned().or(settled)
+//!             }
+//!             _ => Some(Fate::Unregistered),
 //!         }
 //!     }
 //! }
@@ -45,14 +48,16 @@
 //! }
 //!
 //! impl Store<String, Sum<i64>> for Views {
-//!     fn register(&self, instance: u64) -> Result<(), StoreError> {
-//!         self.begin()?.writers.entry(instance).or_insert(0);
-//!         Ok(())
+//!     fn register(&self, Writer { instance, epoch, .. }: Writer) -> Result<u64, StoreError> {
+//!         let mut tables = self.begin()?;
+//!         let (highest, _) = tables.writers.entry(instance).or_insert((epoch, 0));
+//!         *highest = epoch.max(*highest);
+//!         Ok(*highest)
 //!     }
 //!
 //!     fn apply(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<Fate, StoreError> {
 //!         let mut tables = self.begin()?;
-//!         if let Some(fate) = tables.fate(batch.id()) {
+//!         if let Some(fate) = tables.fate(batch.id(), batch.epoch()) {
 //!             return Ok(fate);
 //!         }
 //!         for entry in batch.entries() {
@@ -62,28 +67,30 @@
 //!         Ok(Fate::Applied)
 //!     }
 //!
-//!     fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+//!     fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
 //!         let mut tables = self.begin()?;
-//!         if let Some(fate) = tables.fate(batch) {
+//!         if let Some(fate) = tables.fate(batch, epoch) {
 //!             return Ok(fate);
 //!         }
 //!         tables.fates.insert(batch, Fate::Void);
 //!         Ok(Fate::Void)
 //!     }
 //!
-//!     fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+//!     fn prune(&self, Writer { instance, epoch, .. }: Writer, below: u64) -> Result<(), StoreError> {
 //!         let mut tables = self.begin()?;
-//!         if let Some(gate) = tables.writers.get_mut(&instance) {
-//!             *gate = settled_below.max(*gate);
-//!             tables.fates.retain(|id, _| id.instance != instance || id.sequence >= settled_below);
+//!         if let Some((_, gate)) = tables.writers.get_mut(&instance).filter(|(highest, _)| *highest <= epoch) {
+//!             *gate = below.max(*gate);
+//!             tables.fates.retain(|id, _| id.instance != instance || id.sequence >= below);
 //!         }
 //!         Ok(())
 //!     }
 //!
-//!     fn retire(&self, instance: u64) -> Result<(), StoreError> {
+//!     fn retire(&self, Writer { instance, epoch, .. }: Writer) -> Result<(), StoreError> {
 //!         let mut tables = self.begin()?;
-//!         tables.writers.remove(&instance);
-//!         tables.fates.retain(|id, _| id.instance != instance);
+//!         if tables.writers.get(&instance).is_some_and(|(highest, _)| *highest <= epoch) {
+//!             tables.writers.remove(&instance);
+//!             tables.fates.retain(|id, _| id.instance != instance);
+//!         }
 //!         Ok(())
 //!     }
 //! }

@@ -9,6 +9,7 @@ use super::fate::Fate;
 use super::store::Store;
 use crate::batch::{BatchId, FlushBatch};
 use crate::dead_letter::{DeadLetter, Verdict};
+use crate::writer::Writer;
 
 /// A [`Store`] that blocks, such as SQLite, as an [`AsyncStore`]: for
 /// [`start_async`](crate::Builder::start_async) and its flush timeout. Its calls are made on threads of the runtime for
@@ -73,8 +74,8 @@ where
     V: Send + Sync + 'static,
     S: Store<K, V> + 'static,
 {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        self.call(move |store| store.register(instance)).await
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        self.call(move |store| store.register(writer)).await
     }
 
     async fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> {
@@ -82,16 +83,16 @@ where
         self.call(move |store| store.apply(&batch)).await
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        self.call(move |store| store.void(batch)).await
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        self.call(move |store| store.void(batch, epoch)).await
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        self.call(move |store| store.prune(instance, settled_below)).await
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        self.call(move |store| store.prune(writer, settled_below)).await
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        self.call(move |store| store.retire(instance)).await
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        self.call(move |store| store.retire(writer)).await
     }
 
     async fn handle_error(&self, letter: DeadLetter<K, V>) -> Verdict<K, V> {

@@ -12,6 +12,7 @@ use crate::data_buffer::BatchDataBuffer;
 use crate::dead_letter::{DeadLetter, Retirement, Verdict};
 use crate::driver::user::future::complete;
 use crate::failure::FlushError;
+use crate::writer::Writer;
 
 /// A sink that counts each insert once, whatever is repeated, cancelled, overtaken, split or sent again after a
 /// restart: what it is made of is a [`Store`], for [`Builder::start`](crate::Builder::start), or an
@@ -19,12 +20,14 @@ use crate::failure::FlushError;
 ///
 /// What it does, and why, is in [the guide](crate::guide::exactly_once); in short:
 ///
-/// - It registers its buffer's instance before the first batch.
+/// - It registers its buffer's instance and epoch before the first batch.
 /// - A batch is applied together with a record of its id. What is recorded already is not applied again.
 /// - An error of unknown outcome is handed on as such, and the identical batch comes again.
 /// - Where the store has rejected a batch because of an entry, the id is made void before its halves go on under
 ///   other ids; so are batches that are given up while an attempt may have been applied. What turns out to be
 ///   applied is not given up.
+/// - Where a higher epoch has taken over, batches fail with an unknown outcome and are kept whole: they are the
+///   successor's, and are not given up here.
 /// - Single entries that the store has refused are given up; the others count.
 /// - Records of settled batches are pruned, and when the buffer is over and nothing is undelivered the ledger
 ///   forgets its instance.
@@ -74,17 +77,17 @@ impl<S> ExactlyOnce<S> {
         &self.store
     }
 
-    /// Makes the [`instance`](crate::Buffer::instance) of a buffer known to the store now, and not with its first batch:
-    /// so that a ledger that cannot be written to is found at the start. Blocks.
+    /// Makes a buffer, as its [`writer`](crate::Buffer::writer), known to the store now, and not with its first batch: so
+    /// that a ledger that cannot be written to is found at the start. Blocks.
     ///
     /// # Errors
     ///
-    /// Those of the store.
-    pub fn register<K: Send + Sync, V: Send + Sync>(&self, instance: u64) -> Result<(), StoreError>
+    /// Those of the store; or a higher epoch of its instance has taken over.
+    pub fn register<K: Send + Sync, V: Send + Sync>(&self, writer: Writer) -> Result<(), StoreError>
     where
         S: Store<K, V>,
     {
-        complete(self.protocol.register(&Blocking(&self.store), instance))
+        complete(self.protocol.register(&Blocking(&self.store), writer))
     }
 
     /// As [`register`](Self::register), for an async store. Feature `tokio`.
@@ -100,7 +103,7 @@ impl<S> ExactlyOnce<S> {
     /// {
     ///     let sink = Arc::new(ExactlyOnce::new(store));
     ///     let views: SummingBuffer<String, i64> = Buffer::builder().start_async(Arc::clone(&sink))?;
-    ///     let registered = sink.register_async::<String, Sum<i64>>(views.instance()).await;
+    ///     let registered = sink.register_async::<String, Sum<i64>>(views.writer()).await;
     ///     registered.map_err(StoreError::into_cause)?;
     ///     Ok(views)
     /// }
@@ -108,16 +111,16 @@ impl<S> ExactlyOnce<S> {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// As [`register`](Self::register).
     #[cfg(feature = "tokio")]
     pub async fn register_async<K: Send + Sync, V: Send + Sync>(
         &self,
-        instance: u64,
+        writer: Writer,
     ) -> Result<(), StoreError>
     where
         S: AsyncStore<K, V>,
     {
-        self.protocol.register(&self.store, instance).await
+        self.protocol.register(&self.store, writer).await
     }
 
     /// How often the store has failed to prune or to retire, for monitoring. Nothing counts twice or not at all
@@ -177,24 +180,24 @@ impl<K: Send + Sync, V: Send + Sync, S: AsyncStore<K, V> + 'static> AsyncBatchDa
 struct Blocking<'a, S>(&'a S);
 
 impl<K: Send + Sync, V: Send + Sync, S: Store<K, V>> AsyncStore<K, V> for Blocking<'_, S> {
-    fn register(&self, instance: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
-        ready(self.0.register(instance))
+    fn register(&self, writer: Writer) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        ready(self.0.register(writer))
     }
 
     fn apply(&self, batch: &FlushBatch<K, V>) -> impl Future<Output = Result<Fate, StoreError>> + Send {
         ready(self.0.apply(batch))
     }
 
-    fn void(&self, batch: BatchId) -> impl Future<Output = Result<Fate, StoreError>> + Send {
-        ready(self.0.void(batch))
+    fn void(&self, batch: BatchId, epoch: u64) -> impl Future<Output = Result<Fate, StoreError>> + Send {
+        ready(self.0.void(batch, epoch))
     }
 
-    fn prune(&self, instance: u64, below: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
-        ready(self.0.prune(instance, below))
+    fn prune(&self, writer: Writer, below: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(self.0.prune(writer, below))
     }
 
-    fn retire(&self, instance: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
-        ready(self.0.retire(instance))
+    fn retire(&self, writer: Writer) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(self.0.retire(writer))
     }
 
     fn handle_error(&self, letter: DeadLetter<K, V>) -> impl Future<Output = Verdict<K, V>> + Send {

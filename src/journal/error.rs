@@ -1,9 +1,13 @@
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::codec::CodecError;
+use crate::error::InsertError;
 
 /// Something is wrong with a journal. The file has not been touched where it says that of it.
 #[derive(Debug, Error)]
@@ -55,24 +59,70 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
-    /// The codec could not read what the file holds.
-    #[error("the journal {} holds {what} that cannot be decoded: {source}", path.display())]
-    Decode {
-        /// The file.
-        path: PathBuf,
-        /// What it is of: `a key`, `data`, or `a batch`.
-        what: &'static str,
-        /// What the codec says.
-        source: CodecError,
-    },
-    /// The codec could not write something down.
-    #[error("the journal {} cannot hold {what}, which cannot be encoded: {source}", path.display())]
+    /// A key or data could not be written down.
+    #[error("the journal {} cannot hold what the codec could not encode: {source}", path.display())]
     Encode {
         /// The file.
         path: PathBuf,
-        /// What it is of: `a key`, `data`, or `a batch`.
-        what: &'static str,
         /// What the codec says.
         source: CodecError,
     },
+    /// The file holds what the codec could not read.
+    #[error("the journal {} holds what the codec could not decode: {source}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the codec says.
+        source: CodecError,
+    },
+}
+
+/// What was accepted is not known to be on disk.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The journal cannot be written.
+    #[error("the journal cannot be written")]
+    Failed(#[source] Arc<JournalError>),
+    /// It was not written in time; it may be soon.
+    #[error("the journal was not written within {0:?}")]
+    TimedOut(Duration),
+    /// The buffer is over.
+    #[error("the buffer was closed before the journal was written")]
+    Closed,
+    /// The buffer has no journal. Nothing was done.
+    #[error("the buffer has no journal")]
+    NoJournal,
+    /// Called from inside one of this buffer's own callbacks, or under one of its locks. Nothing was done.
+    #[error("called from a callback of the same buffer, or under a lock of it")]
+    WouldDeadlock,
+    /// The process was forked from the one that runs the buffer. Nothing was done.
+    #[error("the buffer belongs to the process that this one was forked from")]
+    Forked,
+    /// The sink is async, and the blocking call was made on a thread that runs async tasks: use the
+    /// async counterpart. Nothing was done. Feature `tokio`.
+    #[cfg(feature = "tokio")]
+    #[error("it would block a thread that runs async tasks; use the async counterpart of this call")]
+    WouldBlock,
+}
+
+/// An insert that was to be durable is not, or is not known to be.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum DurableError<T> {
+    /// It was refused: nothing of it is in the buffer.
+    #[error(transparent)]
+    Refused(InsertError<T>),
+    /// It is in the buffer like any other insert, but not known to be on disk. **Inserting it again counts it twice.**
+    #[error("accepted, but not known to be durable: {0}")]
+    NotDurable(#[source] SyncError),
+}
+
+impl<T> fmt::Debug for DurableError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DurableError::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
+            DurableError::NotDurable(error) => f.debug_tuple("NotDurable").field(error).finish(),
+        }
+    }
 }

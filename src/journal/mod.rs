@@ -3,14 +3,15 @@
 mod codec;
 mod error;
 #[cfg(feature = "journal")]
-#[allow(dead_code, reason = "being built")]
 pub(crate) mod file;
 #[cfg(feature = "journal")]
 mod postcard;
+mod settings;
 
 pub use codec::{Codec, CodecError};
-pub use error::JournalError;
+pub use error::{DurableError, JournalError, SyncError};
 #[cfg(all(feature = "journal", feature = "test-util"))]
 pub use file::simulated::{Fault, SimulatedDisk};
 #[cfg(feature = "journal")]
 pub use postcard::Postcard;
+pub use settings::{Journal, OnDiskFailure, Recovered};

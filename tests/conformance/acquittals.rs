@@ -34,7 +34,10 @@ fn every_scenario_runs_where_it_can() {
         let report = judge(kind, Flaw::Nothing, 1);
         let ran: Vec<_> = report.scenarios().iter().filter(|report| report.calls() > 0).collect();
         let blocking = report.delivery_in(Scenario::Cancelled) != Some(&Delivery::ExactlyOnce);
-        assert_eq!(ran.len() + usize::from(blocking), Scenario::ALL.len(), "{report}");
+        // Nobody has said that these sinks know of epochs.
+        let zombie = matches!(report.delivery_in(Scenario::Zombie), Some(Delivery::NotRun { .. }));
+        let left_out = usize::from(blocking) + usize::from(zombie);
+        assert_eq!(ran.len() + left_out, Scenario::ALL.len(), "{report}");
     }
 }
 

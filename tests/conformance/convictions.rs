@@ -168,7 +168,7 @@ fn a_storm_finds_by_itself_what_other_scenarios_are_meant_for() {
             Flaw::NoInstance,
             Flaw::NoVoid,
         ] {
-            let found = (0..SEEDS).any(|seed| {
+            let found = (0..3 * SEEDS).any(|seed| {
                 let store = Store::default();
                 let kit = kit(&store).seed(seed).only([Scenario::Storm]);
                 let report = judge_with(kit, &store, kind, flaw);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::yield_now;
 use write_behind::exactly_once::{AsyncStore, Fate, Rejection, Store, StoreError};
-use write_behind::{BatchId, DeadLetter, FlushBatch, Sum, Verdict};
+use write_behind::{BatchId, DeadLetter, FlushBatch, Sum, Verdict, Writer};
 
 type Batch = FlushBatch<String, Sum<i64>>;
 
@@ -39,12 +39,29 @@ pub(crate) enum Fault {
     WritesHalf,
     /// Says that a batch was rejected although it does not know.
     RejectsTooLightly,
+    /// Applies what comes of a lower epoch.
+    AppliesForTheReplaced,
+    /// Makes void what a lower epoch gives up.
+    VoidsForTheReplaced,
+    /// Forgets the instance when a lower epoch retires.
+    RetiresForTheReplaced,
+    /// Takes whoever registers last for the highest epoch.
+    LowersTheEpoch,
+    /// The epoch is that of who registered first.
+    KeepsTheEpoch,
+}
+
+/// What the ledger knows of an instance.
+#[derive(Default)]
+struct Known {
+    epoch: u64,
+    gate: u64,
 }
 
 #[derive(Default)]
 struct Tables {
     totals: HashMap<String, i64>,
-    gates: HashMap<u64, u64>,
+    instances: HashMap<u64, Known>,
     fates: HashMap<BatchId, Fate>,
     refused: Option<String>,
     /// The last void was broken off.
@@ -79,22 +96,44 @@ impl LedgerStore {
     /// How many fates the ledger holds, and how many instances.
     pub(crate) fn records(&self) -> (usize, usize) {
         let tables = self.tables();
-        (tables.fates.len(), tables.gates.len())
+        (tables.fates.len(), tables.instances.len())
+    }
+
+    /// What the ledger says of instance 7: its epoch and its gate.
+    pub(crate) fn seven(&self) -> (u64, u64) {
+        let tables = self.tables();
+        let known = &tables.instances[&7];
+        (known.epoch, known.gate)
     }
 
     /// As if all instances had been quiet for very long.
     pub(crate) fn forget_all(&self) {
         let mut tables = self.tables();
-        tables.gates.clear();
+        tables.instances.clear();
         tables.fates.clear();
     }
 }
 
 impl Tables {
-    fn fate(&self, id: BatchId) -> Option<Fate> {
-        let Some(gate) = self.gates.get(&id.instance) else { return Some(Fate::Unregistered) };
-        let settled = || (id.sequence < *gate).then_some(Fate::Settled);
+    /// `epoch`: of the one who asks.
+    fn fate(&self, id: BatchId, epoch: u64) -> Option<Fate> {
+        let known = self.instances.get(&id.instance);
+        let Some(known) = known.filter(|known| known.epoch >= epoch) else { return Some(Fate::Unregistered) };
+        if known.epoch > epoch {
+            return Some(Fate::Superseded { by: known.epoch });
+        }
+        let settled = || (id.sequence < known.gate).then_some(Fate::Settled);
         self.fates.get(&id).cloned().or_else(settled)
+    }
+
+    /// As if nobody had taken over.
+    fn fate_for_anyone(&self, id: BatchId) -> Option<Fate> {
+        let highest = self.instances.get(&id.instance).map_or(0, |known| known.epoch);
+        self.fate(id, highest)
+    }
+
+    fn is_replaced(&self, writer: Writer) -> bool {
+        self.instances.get(&writer.instance).is_some_and(|known| known.epoch > writer.epoch)
     }
 
     fn is_refused(&self, key: &str) -> bool {
@@ -111,15 +150,27 @@ impl Tables {
 }
 
 impl Store<String, Sum<i64>> for LedgerStore {
-    fn register(&self, instance: u64) -> Result<(), StoreError> {
-        self.tables().gates.entry(instance).or_insert(0);
-        Ok(())
+    fn register(&self, Writer { instance, epoch, .. }: Writer) -> Result<u64, StoreError> {
+        let mut tables = self.tables();
+        let known = tables.instances.entry(instance).or_insert(Known { epoch, gate: 0 });
+        match self.fault {
+            Fault::LowersTheEpoch => known.epoch = epoch,
+            Fault::KeepsTheEpoch => {}
+            _ => known.epoch = epoch.max(known.epoch),
+        }
+        // Who applies for them takes them for registered.
+        let heard = self.fault == Fault::AppliesForTheReplaced;
+        Ok(if heard { epoch } else { known.epoch })
     }
 
     fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
         let mut tables = self.tables();
         let (id, fault) = (batch.id(), self.fault);
-        if let Some(fate) = tables.fate(id).filter(|_| fault != Fault::NoLedger) {
+        let fate = match fault {
+            Fault::AppliesForTheReplaced => tables.fate_for_anyone(id),
+            _ => tables.fate(id, batch.epoch()),
+        };
+        if let Some(fate) = fate.filter(|_| fault != Fault::NoLedger) {
             return Ok(fate);
         }
         if fault == Fault::PrunesTooEarly {
@@ -156,10 +207,14 @@ impl Store<String, Sum<i64>> for LedgerStore {
         Ok(fate)
     }
 
-    fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
         let mut tables = self.tables();
+        let fate = match self.fault {
+            Fault::VoidsForTheReplaced => tables.fate_for_anyone(batch),
+            _ => tables.fate(batch, epoch),
+        };
         match self.fault {
-            Fault::NoVoid => return Ok(tables.fate(batch).unwrap_or(Fate::Void)),
+            Fault::NoVoid => return Ok(fate.unwrap_or(Fate::Void)),
             Fault::VoidsAfterTheSplit => tables.postponed.push(batch),
             Fault::BreaksOff if !tables.broken_off => {
                 tables.broken_off = true;
@@ -167,7 +222,7 @@ impl Store<String, Sum<i64>> for LedgerStore {
             }
             _ => {
                 tables.broken_off = false;
-                if let Some(fate) = tables.fate(batch) {
+                if let Some(fate) = fate {
                     return Ok(fate);
                 }
             }
@@ -178,23 +233,29 @@ impl Store<String, Sum<i64>> for LedgerStore {
         Ok(Fate::Void)
     }
 
-    fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
         let mut tables = self.tables();
         for late in std::mem::take(&mut tables.postponed) {
             tables.fates.entry(late).or_insert(Fate::Void);
         }
-        let Some(gate) = tables.gates.get_mut(&instance) else { return Ok(()) };
-        if self.fault != Fault::NoGate {
-            *gate = settled_below.max(*gate);
+        if tables.is_replaced(writer) {
+            return Ok(());
         }
-        tables.fates.retain(|id, _| id.instance != instance || id.sequence >= settled_below);
+        let Some(known) = tables.instances.get_mut(&writer.instance) else { return Ok(()) };
+        if self.fault != Fault::NoGate {
+            known.gate = settled_below.max(known.gate);
+        }
+        tables.fates.retain(|id, _| id.instance != writer.instance || id.sequence >= settled_below);
         Ok(())
     }
 
-    fn retire(&self, instance: u64) -> Result<(), StoreError> {
+    fn retire(&self, writer: Writer) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        tables.gates.remove(&instance);
-        tables.fates.retain(|id, _| id.instance != instance);
+        if tables.is_replaced(writer) && self.fault != Fault::RetiresForTheReplaced {
+            return Ok(());
+        }
+        tables.instances.remove(&writer.instance);
+        tables.fates.retain(|id, _| id.instance != writer.instance);
         Ok(())
     }
 
@@ -211,9 +272,9 @@ impl Store<String, Sum<i64>> for LedgerStore {
 pub(crate) struct AsyncLedgerStore(pub(crate) LedgerStore);
 
 impl AsyncStore<String, Sum<i64>> for AsyncLedgerStore {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
         yield_now().await;
-        let registered = self.0.register(instance);
+        let registered = self.0.register(writer);
         yield_now().await;
         registered
     }
@@ -225,22 +286,22 @@ impl AsyncStore<String, Sum<i64>> for AsyncLedgerStore {
         fate
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
         yield_now().await;
-        let fate = self.0.void(batch);
+        let fate = self.0.void(batch, epoch);
         yield_now().await;
         fate
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
         yield_now().await;
-        let pruned = self.0.prune(instance, settled_below);
+        let pruned = self.0.prune(writer, settled_below);
         yield_now().await;
         pruned
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        self.0.retire(instance)
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        self.0.retire(writer)
     }
 
     async fn handle_error(&self, letter: DeadLetter<String, Sum<i64>>) -> Verdict<String, Sum<i64>> {

@@ -9,7 +9,7 @@ use write_behind::conformance::{Conformance, Delivery, Report, Scenario};
 use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate, OnThreads, Store, StoreError};
 use write_behind::{
     BatchDataBuffer, BatchId, Buffer, FailureCause, FlushBatch, Retirement, RetryPolicy, Sum, SummingBuffer,
-    Verdict,
+    Verdict, Writer,
 };
 
 use crate::ledger_store::{AsyncLedgerStore, Fault, LedgerStore};
@@ -17,7 +17,7 @@ use crate::ledger_store::{AsyncLedgerStore, Fault, LedgerStore};
 const SEEDS: u64 = 10;
 
 fn kit(store: &LedgerStore, seed: u64) -> Conformance<'_, String, Sum<i64>> {
-    Conformance::new(|n| format!("key-{n}"), Sum).refuse(|key| store.refuse(key)).seed(seed)
+    Conformance::new(|n| format!("key-{n}"), Sum).refuse(|key| store.refuse(key)).seed(seed).journaled()
 }
 
 /// Blocking and async.
@@ -58,6 +58,11 @@ fn doubled(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::AtLeastOnce { .. })
 }
 
+/// An id has two contents: one is lost, and the other counts although it must not.
+fn wrong(delivery: &Delivery) -> bool {
+    doubled(delivery) || lost(delivery)
+}
+
 fn lost(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::Lost { .. })
 }
@@ -75,7 +80,7 @@ fn a_blocking_store_on_threads_of_a_runtime_counts_each_insert_once() {
         let make = || ExactlyOnce::new(Arc::clone(&threads)).prune_every(1);
         let read = async || {
             // Its turn comes when what was cancelled is over.
-            let _ = AsyncStore::<String, Sum<i64>>::void(&*threads, BatchId::new(0, 1)).await;
+            let _ = AsyncStore::<String, Sum<i64>>::void(&*threads, BatchId::new(0, 1), 1).await;
             store.totals()
         };
         let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -145,32 +150,53 @@ fn a_rejection_is_for_what_was_rolled_back_for_certain() {
     convicts(Fault::RejectsTooLightly, Scenario::Overtaken, doubled);
 }
 
+#[test]
+fn what_a_replaced_process_begins_must_not_be_applied() {
+    convicts(Fault::AppliesForTheReplaced, Scenario::Zombie, wrong);
+    convicts(Fault::LowersTheEpoch, Scenario::Zombie, wrong);
+}
+
+#[test]
+fn what_a_replaced_process_gives_up_is_its_successors() {
+    convicts(Fault::VoidsForTheReplaced, Scenario::Zombie, doubled);
+}
+
+#[test]
+fn the_end_of_a_replaced_process_is_not_that_of_its_instance() {
+    convicts(Fault::RetiresForTheReplaced, Scenario::Zombie, doubled);
+}
+
+#[test]
+fn who_registers_has_to_be_known_as_the_higher_epoch() {
+    convicts(Fault::KeepsTheEpoch, Scenario::Zombie, |delivery| *delivery != Delivery::ExactlyOnce);
+}
+
 /// The first attempt of the first batch breaks off when its id has just been made void.
 struct BreaksOffAfterTheVoid(LedgerStore);
 
 impl Store<String, Sum<i64>> for BreaksOffAfterTheVoid {
-    fn register(&self, instance: u64) -> Result<(), StoreError> {
-        self.0.register(instance)
+    fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        self.0.register(writer)
     }
 
     fn apply(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<Fate, StoreError> {
         if self.0.records().0 == 0 {
-            self.0.void(batch.id())?;
+            self.0.void(batch.id(), batch.epoch())?;
             return Err("connection reset".into());
         }
         self.0.apply(batch)
     }
 
-    fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        self.0.void(batch)
+    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        self.0.void(batch, epoch)
     }
 
-    fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        self.0.prune(instance, settled_below)
+    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        self.0.prune(writer, settled_below)
     }
 
-    fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        self.0.retire(instance)
+    fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        self.0.retire(writer)
     }
 }
 
@@ -283,4 +309,87 @@ fn entries_that_the_store_refuses_are_given_up_and_named_again_when_asked_again(
     }
     assert_eq!(store.totals().get("b"), None);
     assert_eq!(store.totals()["a"], 1);
+}
+
+fn of_epoch(sequence: u64, epoch: u64) -> FlushBatch<String, Sum<i64>> {
+    FlushBatch::builder(7, sequence).epoch(epoch).entry("a".into(), Sum(1), 1).build()
+}
+
+#[test]
+fn a_process_that_was_replaced_is_told_by_whom_and_keeps_its_batch_whole() {
+    let store = LedgerStore::new(Fault::Takes);
+    let (zombie, successor) = (ExactlyOnce::new(store.clone()), ExactlyOnce::new(store.clone()));
+    zombie.handle_flush_batch(&of_epoch(1, 1)).unwrap();
+    successor.handle_flush_batch(&of_epoch(2, 3)).unwrap();
+    let error = zombie.handle_flush_batch(&of_epoch(3, 1)).unwrap_err();
+    assert!(error.is_unknown() && !error.gives_up(), "{error}");
+    assert_eq!(error.to_string(), "epoch 3 of instance 0000000000000007 has taken over");
+    // Also what it has not sent, and what it has seen fail for certain.
+    for in_doubt in [true, false] {
+        let letter = write_behind::DeadLetter::builder("a".into(), Sum(1), FailureCause::Panicked("".into()));
+        let letter = letter.batch(BatchId::new(7, 4)).may_be_applied(in_doubt).build();
+        assert!(
+            matches!(zombie.handle_error(letter), Verdict::Keep(kept) if kept.may_be_applied() == in_doubt)
+        );
+    }
+    BatchDataBuffer::<String, Sum<i64>>::handle_retired(&zombie, &Retirement::new(7, 0));
+    successor.handle_flush_batch(&of_epoch(3, 3)).unwrap();
+    assert_eq!(store.totals()["a"], 3);
+}
+
+#[test]
+fn what_was_in_doubt_when_its_process_was_replaced_is_not_given_up_by_it() {
+    let store = LedgerStore::new(Fault::Takes);
+    let (zombie, successor) = (ExactlyOnce::new(store.clone()), ExactlyOnce::new(store.clone()));
+    zombie.handle_flush_batch(&of_epoch(1, 1)).unwrap();
+    successor.handle_flush_batch(&of_epoch(2, 2)).unwrap();
+    let sent = of_epoch(3, 1);
+    assert!(matches!(give_up(&zombie, &sent, 0), Verdict::Keep(kept) if kept.may_be_applied()));
+    successor.handle_flush_batch(&of_epoch(3, 2)).unwrap();
+    assert_eq!(store.totals()["a"], 3);
+}
+
+#[test]
+fn who_was_replaced_before_it_began_is_told_when_it_registers() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let (zombie, successor) = (ExactlyOnce::new(store.clone()), ExactlyOnce::new(store.clone()));
+    successor.register::<String, Sum<i64>>(Writer::new(7, 2)).unwrap();
+    let refused = zombie.register::<String, Sum<i64>>(Writer::new(7, 1)).unwrap_err();
+    assert_eq!(refused.to_string(), "epoch 2 of instance 0000000000000007 has taken over");
+    assert_eq!(store.seven(), (2, 0));
+}
+
+#[test]
+fn one_sink_may_serve_a_process_and_its_successor() {
+    let store = LedgerStore::new(Fault::Takes);
+    let sink = ExactlyOnce::new(store.clone()).prune_every(1);
+    sink.handle_flush_batch(&of_epoch(1, 1)).unwrap();
+    sink.handle_flush_batch(&of_epoch(2, 2)).unwrap();
+    assert!(sink.handle_flush_batch(&of_epoch(3, 1)).is_err());
+    BatchDataBuffer::<String, Sum<i64>>::handle_retired(&sink, &Retirement::new(7, 0));
+    sink.handle_flush_batch(&of_epoch(3, 2)).unwrap();
+    assert_eq!(store.records().1, 1);
+    BatchDataBuffer::<String, Sum<i64>>::handle_retired(&sink, &Retirement::new(7, 0).in_epoch(2));
+    assert_eq!((store.totals()["a"], store.records()), (3, (0, 0)));
+}
+
+#[test]
+fn what_was_started_again_and_had_nothing_to_send_still_retires() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let before = ExactlyOnce::new(store.clone());
+    before.handle_flush_batch(&of_epoch(1, 1)).unwrap();
+    let after = ExactlyOnce::new(store.clone());
+    BatchDataBuffer::<String, Sum<i64>>::handle_retired(&after, &Retirement::new(7, 0).in_epoch(2));
+    assert_eq!(store.records(), (0, 0));
+}
+
+#[test]
+fn a_ledger_that_was_restored_from_before_the_last_start_is_told_of_it_again() {
+    let store = LedgerStore::new(Fault::Nothing);
+    let sink = ExactlyOnce::new(store.clone());
+    sink.handle_flush_batch(&of_epoch(1, 2)).unwrap();
+    store.forget_all();
+    Store::<String, Sum<i64>>::register(&store, Writer::new(7, 1)).unwrap();
+    sink.handle_flush_batch(&of_epoch(2, 2)).unwrap();
+    assert_eq!(store.seven().0, 2);
 }

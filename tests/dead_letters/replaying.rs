@@ -96,8 +96,8 @@ impl BatchDataBuffer<String, Sum<i64>> for Silent {
         if self.1 {
             let _ = ExactlyOnce::new(self.0.clone()).handle_flush_batch(batch);
         } else {
-            let instance = batch.id().instance;
-            Store::<String, Sum<i64>>::register(&self.0, instance).map_err(|error| error.into_cause())?;
+            Store::<String, Sum<i64>>::register(&self.0, batch.writer())
+                .map_err(|error| error.into_cause())?;
         }
         Err("the answer is lost".into())
     }
@@ -118,7 +118,7 @@ fn what_shutdown_hands_back_in_doubt_is_asked_for_and_counts_once() {
             shelf.open().add_undelivered(&left).unwrap();
             assert!(shelf.letters().iter().all(|letter| letter["in_doubt"].is_string()));
             let replay = || {
-                let void = |batch| Store::<String, Sum<i64>>::void(&store, batch);
+                let void = |batch| Store::<String, Sum<i64>>::void(&store, batch, 1);
                 shelf.open().replay_resolving(ExactlyOnce::new(store.clone()), void).unwrap()
             };
             let (all, left) = (3, refused.iter().count());
@@ -141,7 +141,7 @@ fn a_doubt_that_the_store_cannot_resolve_stays() {
     let doubtful =
         shelf.text().replacen("\"at\"", "\"in_doubt\":\"00000000000000ff-1\",\"place\":0,\"at\"", 1);
     fs::write(shelf.path(), doubtful).unwrap();
-    let void = |batch| Store::<String, Sum<i64>>::void(&store, batch);
+    let void = |batch| Store::<String, Sum<i64>>::void(&store, batch, 1);
     let replayed = shelf.open().replay_resolving(ExactlyOnce::new(store.clone()), void).unwrap();
     assert_eq!((replayed.applied, replayed.left, replayed.stopped), (1, 1, false));
     assert!(replayed.first_problem.unwrap().contains("00000000000000ff-1"));

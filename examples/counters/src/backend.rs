@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use write_behind::dead_letters::DeadLetters;
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
-use write_behind::{BatchId, FailureCause, FlushBatch, FlushEvent, Observer, Sum};
+use write_behind::{BatchId, FailureCause, FlushBatch, FlushEvent, Observer, Sum, Writer};
 
 use crate::counters::Counters;
 use crate::totals::Totals;
@@ -92,8 +92,8 @@ pub(crate) struct Noted<S> {
 }
 
 impl<S: AsyncStore<String, Sum<i64>>> AsyncStore<String, Sum<i64>> for Noted<S> {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        let registered = self.store.register(instance).await;
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        let registered = self.store.register(writer).await;
         self.backend.note(&registered);
         registered
     }
@@ -110,17 +110,17 @@ impl<S: AsyncStore<String, Sum<i64>>> AsyncStore<String, Sum<i64>> for Noted<S> 
         applied
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        self.store.void(batch).await
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        self.store.void(batch, epoch).await
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        let pruned = self.store.prune(instance, settled_below).await;
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        let pruned = self.store.prune(writer, settled_below).await;
         pruned.inspect_err(|error| tracing::warn!(%error, "the ledger could not be pruned"))
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        let retired = self.store.retire(instance).await;
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        let retired = self.store.retire(writer).await;
         retired.inspect_err(|error| tracing::warn!(%error, "the ledger could not be tidied up"))
     }
 }

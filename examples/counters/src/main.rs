@@ -136,7 +136,7 @@ where
     let watched = Watched { sink: Arc::clone(&sink), dashboard: Arc::clone(&dashboard) };
     let builder = builder(args).observer(cancellations).observer(Arc::clone(&dashboard));
     let buffer = builder.observer(MetricsObserver::new()).start_async(watched)?;
-    sink.sink().register_async::<String, Sum<i64>>(buffer.instance()).await.map_err(cannot)?;
+    sink.sink().register_async::<String, Sum<i64>>(buffer.writer()).await.map_err(cannot)?;
 
     let folding = Arc::clone(&backend);
     tokio::spawn(async move { folding.fold().await });
@@ -154,7 +154,7 @@ where
 {
     let (letters, store) = (&backend.letters, sink.sink().store());
     let replayed =
-        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch).await).await?;
+        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch, 1).await).await?;
     let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
     if replayed.applied + replayed.had_been > 0 {
         info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);

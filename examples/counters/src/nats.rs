@@ -20,7 +20,7 @@ use async_nats::ServerAddr;
 use async_trait::async_trait;
 use tokio::time::sleep;
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
-use write_behind::{BatchId, FlushBatch, Sum};
+use write_behind::{BatchId, FlushBatch, Sum, Writer};
 
 use self::stream::BatchStream;
 use crate::args::Args;
@@ -119,7 +119,7 @@ impl Nats {
         let why = match serde_json::from_slice::<Batch>(payload) {
             Err(error) => format!("it is no batch: {error}"),
             Ok(batch) => match self.log.store.apply(&batch).await {
-                Ok(Fate::Settled | Fate::Unregistered) => settled.to_owned(),
+                Ok(Fate::Settled | Fate::Unregistered | Fate::Superseded { .. }) => settled.to_owned(),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == StoreErrorKind::Rejected => error.to_string(),
                 Err(error) => return Err(error),
@@ -131,11 +131,19 @@ impl Nats {
     }
 }
 
+/// What the stream has accepted counts, whoever has taken over from its sender meanwhile: behind it there is one epoch.
+const EPOCH: u64 = 1;
+
+fn behind(instance: u64) -> Writer {
+    Writer::new(instance, EPOCH)
+}
+
 impl AsyncStore<String, Sum<i64>> for Nats {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        AsyncStore::<String, Sum<i64>>::register(&*self.log.store, instance).await?;
-        self.state().known_at.insert(instance, Instant::now());
-        Ok(())
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        let epoch =
+            AsyncStore::<String, Sum<i64>>::register(&*self.log.store, behind(writer.instance)).await?;
+        self.state().known_at.insert(writer.instance, Instant::now());
+        Ok(epoch)
     }
 
     /// `Applied` when the stream has it.
@@ -149,10 +157,10 @@ impl AsyncStore<String, Sum<i64>> for Nats {
             )
         };
         if voided {
-            return self.log.store.void(id).await;
+            return self.log.store.void(id, EPOCH).await;
         }
         if !known {
-            self.register(id.instance).await?;
+            self.register(batch.writer()).await?;
         }
         let number = self.stream.publish(&id.to_string(), serde_json::to_string(batch)?).await?;
         let mut state = self.state();
@@ -160,16 +168,16 @@ impl AsyncStore<String, Sum<i64>> for Nats {
         Ok(Fate::Applied)
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+    async fn void(&self, batch: BatchId, _: u64) -> Result<Fate, StoreError> {
         self.state().voided.insert(batch);
-        self.log.store.void(batch).await
+        self.log.store.void(batch, EPOCH).await
     }
 
     /// Only when what is settled has also been moved, or it would be refused when its turn comes.
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
         let (instance, below, published) = {
             let mut state = self.state();
-            let now = (instance, settled_below, state.published);
+            let now = (writer.instance, settled_below, state.published);
             *state.prunable.get_or_insert(now)
         };
         if self.stream.moved_up_to().await? < published {
@@ -180,18 +188,18 @@ impl AsyncStore<String, Sum<i64>> for Nats {
             state.prunable = None;
             state.voided.retain(|batch| batch.instance != instance || batch.sequence >= below);
         }
-        AsyncStore::<String, Sum<i64>>::prune(&*self.log.store, instance, below).await
+        AsyncStore::<String, Sum<i64>>::prune(&*self.log.store, behind(instance), below).await
     }
 
     /// Waits until what this process has published is moved, by whomever.
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
         let published = self.state().published;
         while self.stream.moved_up_to().await? < published {
             if self.move_some().await? == 0 {
                 sleep(PAUSE).await;
             }
         }
-        AsyncStore::<String, Sum<i64>>::retire(&*self.log.store, instance).await
+        AsyncStore::<String, Sum<i64>>::retire(&*self.log.store, behind(writer.instance)).await
     }
 }
 

@@ -1,13 +1,16 @@
 //! Page views in Postgres, by `sqlx`: the statements of the guide, under "A ledger in SQL".
 
-use sqlx::{PgPool, Postgres, Transaction, query, query_scalar};
+use std::cmp::Ordering;
+
+use sqlx::{PgPool, Postgres, Transaction, query, query_as, query_scalar};
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
-use write_behind::{BatchId, FlushBatch, Sum};
+use write_behind::{BatchId, FlushBatch, Sum, Writer};
 
 const SETUP: &str = "
     create table if not exists page_views (page text primary key, views bigint not null);
     create table if not exists writers (
-        instance bigint primary key, gate bigint not null, seen_at timestamptz not null default now());
+        instance bigint primary key, gate bigint not null, epoch bigint not null,
+        seen_at timestamptz not null default now());
     create table if not exists fates (
         instance bigint, sequence bigint, fate text not null, primary key (instance, sequence));";
 
@@ -26,12 +29,18 @@ impl PageViews {
         &self,
         step: &mut Transaction<'_, Postgres>,
         batch: BatchId,
+        epoch: u64,
         fate: Fate,
     ) -> Result<(Fate, bool), StoreError> {
         let (instance, sequence) = (batch.instance as i64, batch.sequence as i64);
-        let gate = query_scalar("select gate from writers where instance = $1 for share");
-        let gate: Option<i64> = gate.bind(instance).fetch_optional(&mut **step).await?;
-        let Some(gate) = gate else { return Ok((Fate::Unregistered, false)) };
+        let known = query_as("select epoch, gate from writers where instance = $1 for share");
+        let known: Option<(i64, i64)> = known.bind(instance).fetch_optional(&mut **step).await?;
+        let (highest, gate) = known.unwrap_or_default();
+        match highest.cmp(&(epoch as i64)) {
+            Ordering::Less => return Ok((Fate::Unregistered, false)),
+            Ordering::Greater => return Ok((Fate::Superseded { by: highest as u64 }, false)),
+            Ordering::Equal => {}
+        }
         let insert = "insert into fates values ($1, $2, $3) on conflict do nothing";
         let insert = query(insert).bind(instance).bind(sequence).bind(fate.to_string());
         if insert.execute(&mut **step).await?.rows_affected() == 0 {
@@ -54,16 +63,17 @@ fn classify(error: sqlx::Error) -> StoreError {
 }
 
 impl AsyncStore<String, Sum<i64>> for PageViews {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        let insert =
-            "insert into writers values ($1, 0) on conflict (instance) do update set seen_at = now()";
-        query(insert).bind(instance as i64).execute(&self.pool).await?;
-        Ok(())
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        let insert = "insert into writers as old values ($1, 0, $2) on conflict (instance) do update
+                      set epoch = greatest(old.epoch, excluded.epoch), seen_at = now() returning epoch";
+        let insert = query_scalar(insert).bind(writer.instance as i64).bind(writer.epoch as i64);
+        let highest: i64 = insert.fetch_one(&self.pool).await?;
+        Ok(highest as u64)
     }
 
     async fn apply(&self, batch: &FlushBatch<String, Sum<i64>>) -> Result<Fate, StoreError> {
         let mut step = self.pool.begin().await?;
-        let (fate, fresh) = self.record(&mut step, batch.id(), Fate::Applied).await?;
+        let (fate, fresh) = self.record(&mut step, batch.id(), batch.epoch(), Fate::Applied).await?;
         if !fresh {
             return Ok(fate); // rolled back
         }
@@ -79,32 +89,33 @@ impl AsyncStore<String, Sum<i64>> for PageViews {
         Ok(fate)
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
         let mut step = self.pool.begin().await?;
-        let (fate, fresh) = self.record(&mut step, batch, Fate::Void).await?;
+        let (fate, fresh) = self.record(&mut step, batch, epoch, Fate::Void).await?;
         if fresh {
             step.commit().await?;
         }
         Ok(fate)
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        let (instance, below) = (instance as i64, settled_below as i64);
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        let (instance, epoch, below) = (writer.instance as i64, writer.epoch as i64, settled_below as i64);
         let mut step = self.pool.begin().await?;
-        let raise = "update writers set gate = greatest(gate, $2), seen_at = now() where instance = $1";
-        query(raise).bind(instance).bind(below).execute(&mut *step).await?;
+        let raise = "update writers set gate = greatest(gate, $2), seen_at = now()
+                     where instance = $1 and epoch <= $3";
+        query(raise).bind(instance).bind(below).bind(epoch).execute(&mut *step).await?;
         let prune = "delete from fates where instance = $1
                      and sequence < (select gate from writers where instance = $1)";
         query(prune).bind(instance).execute(&mut *step).await?;
         Ok(step.commit().await?)
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        let mut step = self.pool.begin().await?;
-        for table in ["writers", "fates"] {
-            let delete = format!("delete from {table} where instance = $1");
-            query(&delete).bind(instance as i64).execute(&mut *step).await?;
-        }
-        Ok(step.commit().await?)
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        let (instance, epoch) = (writer.instance as i64, writer.epoch as i64);
+        let retire = "with gone as (
+                          delete from writers where instance = $1 and epoch <= $2 returning instance)
+                      delete from fates as old using gone where old.instance = gone.instance";
+        query(retire).bind(instance).bind(epoch).execute(&self.pool).await?;
+        Ok(())
     }
 }

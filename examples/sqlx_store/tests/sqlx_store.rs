@@ -36,7 +36,7 @@ async fn each_insert_counts_once() {
             query_as("select page, views from page_views").fetch_all(&pool).await.unwrap();
         totals
     };
-    let kit = Conformance::new(|n| format!("page-{n}"), Sum).poison(|n| format!("page-{n}\0"));
+    let kit = Conformance::new(|n| format!("page-{n}"), Sum).poison(|n| format!("page-{n}\0")).journaled();
     let report = kit.run_async(make, read).await;
     println!("{report}");
     report.assert_exactly_once();

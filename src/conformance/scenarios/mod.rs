@@ -5,6 +5,7 @@ mod lives;
 mod refusals;
 mod resent;
 mod storm;
+mod zombie;
 
 use super::books::Luck;
 use super::process::{Flight, Process, Sent};
@@ -29,6 +30,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
             Scenario::LateArrival => self.late_arrival().await,
             Scenario::LongOpen => self.long_open().await,
             Scenario::Restart => self.restarts().await,
+            Scenario::Zombie => self.zombie().await,
             Scenario::Instances => self.instances().await,
             Scenario::Poison => self.poison().await,
             Scenario::Void => self.void().await,

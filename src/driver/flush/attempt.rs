@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::Held;
 use super::parts::latest;
+use super::undelivered::Conclusion;
 use crate::aggregate::Aggregate;
-use crate::batch::FlushBatch;
+use crate::batch::{Content, FlushBatch};
 use crate::dead_letter::About;
 use crate::driver::core::Core;
-use crate::driver::sync::Ordering;
+use crate::driver::sync::{Ordering, unwrap_soon};
 use crate::driver::user::future::{complete, race};
 use crate::driver::wait::life::Phase;
-use crate::engine::flights::{Past, Presence, Started};
+use crate::engine::flights::{Flights, Past, Presence, Standing, Started};
 use crate::engine::retry::{self, Next};
 use crate::engine::sequence::Sequence;
 use crate::engine::tick::{self, Tick};
@@ -52,7 +53,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let job = job?;
         // The scheduler watches the flush timeout.
         self.dispatch.doorbell.wake_by(tick::ceil(now.saturating_add(self.settings.flushing.timeout)));
-        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.counters.flushes.fetch_add(u64::from(job.doomed.is_none()), Ordering::Relaxed);
         Some(job)
     }
 
@@ -74,8 +75,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     async fn attempt(&self, job: Job<K, V>, cancelled: impl Future<Output = FailureCause>) {
-        let Started { batch: content, attempt, settled_below, .. } = job;
-        let batch = FlushBatch { content, attempt, settled_below: settled_below.number() };
+        let Started { batch: content, attempt, settled_below, doomed } = job;
+        if let Some(Past { attempts, cause, frozen: may_be_applied }) = doomed {
+            let Content { id: batch, entries } = unwrap_soon(content);
+            return self
+                .give_up(entries, About { batch, epoch: self.epoch, attempts, cause, may_be_applied })
+                .await;
+        }
+        let batch = FlushBatch { content, attempt, settled_below: settled_below.number(), epoch: self.epoch };
         let event = self.event(&batch);
         let attempt = Attempt { event, started: self.clock.now() };
         self.callbacks.observe(|observer| observer.flush_started(&event));
@@ -142,7 +149,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// The sink has all of it.
     fn flushed(&self, attempt: &Attempt<'_>) {
-        if let Presence::Here(content) = { self.dispatch.flights.lock().content(attempt.sequence()) } {
+        let content = {
+            let mut flights = self.dispatch.flights.lock();
+            // Before its keys may fly again.
+            flights.replaced(attempt.sequence());
+            flights.content(attempt.sequence())
+        };
+        if let Presence::Here(content) = content {
             self.settle_flushed(attempt.sequence(), &content.entries);
         }
         self.end_flight(attempt.sequence());
@@ -166,6 +179,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 flights.back_off(attempt.sequence(), until);
             }
             Next::Split(wait) => self.split(attempt, wait, &failure.cause),
+            Next::GiveUp if self.journal.is_some() => self.doom(attempt.sequence()),
             Next::GiveUp => {
                 let Some(entries) = self.take_entries(attempt.sequence()) else { return };
                 self.give_up(entries, self.about(attempt, failure, frozen)).await;
@@ -173,21 +187,38 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
+    /// The batch is to be given up when the journal knows that. After a crash `handle_error` gets it again, and
+    /// the sink does not.
+    fn doom(&self, sequence: Sequence) {
+        let mut records = self.dispatch.assembly.lock();
+        let mut flights = self.dispatch.flights.lock();
+        let Some((content, past)) = flights.failed(sequence) else { return };
+        records.hold(sequence, &content.entries, &Standing::GivenUp(past.clone()));
+        records.note_batch(sequence, &content.entries, &Standing::GivenUp(past));
+        drop(content);
+        flights.doom(sequence);
+        drop(flights);
+        self.want_records(&records);
+    }
+
     /// Nothing of the batch was applied: each half goes on as a batch of its own, or all of it if it is one
     /// key only.
     fn split(&self, attempt: &Attempt<'_>, wait: Duration, cause: &FailureCause) {
         let parts = {
-            let _assembly = self.dispatch.assembly.lock();
+            let mut records = self.dispatch.assembly.lock();
             let Some(mut first) = self.take_entries(attempt.sequence()) else { return };
             let second = first.split_off(first.len() / 2);
             let parts = [first, second].into_iter().filter(|part| !part.is_empty());
             let parts = parts.map(|part| {
                 let past = Past { attempts: attempt.event.attempt, cause: cause.clone(), frozen: false };
-                self.part(&attempt.event, part, past, |flights, part| {
+                self.part(&mut records, &attempt.event, part, (past, &Standing::Sent), |flights, part| {
                     flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                 })
             });
-            parts.collect::<Vec<_>>()
+            let parts = parts.collect::<Vec<_>>();
+            self.dispatch.flights.lock().replaced(attempt.sequence());
+            self.want_records(&records);
+            parts
         };
         self.end_flight(attempt.sequence());
         parts.iter().for_each(|part| self.tell_retried(part, wait));
@@ -204,7 +235,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut plans: BTreeMap<u32, (Next, Failure)> = failed.into_iter().map(plan).collect();
         let (mut retried, mut given_up) = (Vec::new(), Vec::new());
         let flushed = {
-            let _assembly = self.dispatch.assembly.lock();
+            let mut records = self.dispatch.assembly.lock();
             let Some(entries) = self.take_entries(attempt.sequence()) else { return };
             let (failed, flushed): (Vec<_>, Vec<_>) =
                 entries.into_iter().partition(|entry| plans.contains_key(&entry.index));
@@ -214,15 +245,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let past = Past { attempts: attempt.event.attempt, cause: failure.cause.clone(), frozen };
                 let entry = vec![entry];
                 if let Next::Again(wait) | Next::Split(wait) = next {
-                    let event = self.part(&attempt.event, entry, past, |flights, part| {
+                    let sent = (past, &Standing::Sent);
+                    let event = self.part(&mut records, &attempt.event, entry, sent, |flights, part| {
                         flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                     });
                     retried.push((event, wait));
+                } else if self.journal.is_some() {
+                    let doomed = Standing::GivenUp(past.clone());
+                    self.part(&mut records, &attempt.event, entry, (past, &doomed), Flights::doom);
                 } else {
-                    let batch = self.part(&attempt.event, entry, past, |_, _| ()).batch;
-                    given_up.push(About { batch, ..self.about(attempt, failure, false) });
+                    let given_up_now = (past, &Standing::Sent);
+                    let part = self.part(&mut records, &attempt.event, entry, given_up_now, |_, _| ());
+                    given_up.push(About { batch: part.batch, ..self.about(attempt, failure, false) });
                 }
             }
+            self.dispatch.flights.lock().replaced(attempt.sequence());
+            self.want_records(&records);
             flushed
         };
         self.settle_flushed(attempt.sequence(), &flushed);
@@ -244,7 +282,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn about(&self, attempt: &Attempt<'_>, failure: Failure, frozen: bool) -> About {
         let may_be_applied = failure.effect.may_be_applied(frozen);
         let (batch, attempts) = (attempt.event.batch, attempt.event.attempt);
-        About { batch, attempts, cause: failure.cause, may_be_applied }
+        About { batch, epoch: self.epoch, attempts, cause: failure.cause, may_be_applied }
     }
 
     /// When a wait ends that begins now. Called under the flights' lock: if shutdown has not yet
@@ -299,7 +337,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for ToGiveUp<'_, K, V, S> {
     fn drop(&mut self) {
         for about in self.left.by_ref() {
             let Some(entries) = self.core.take_entries(Sequence::of(about.batch)) else { continue };
-            self.core.keep(entries, &about, true);
+            let (back, gone) = (Vec::new(), Vec::new());
+            self.core.conclude(&about, Conclusion { back, kept: entries, gone, whole: true }, None);
         }
     }
 }

@@ -5,11 +5,13 @@ use std::slice;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::undelivered::Conclusion;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, Entry};
 use crate::dead_letter::{About, DeadLetter, Rescued, Verdict};
 use crate::driver::core::Core;
 use crate::driver::wait::life::Phase;
+use crate::engine::flights::Standing;
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::engine::tick;
@@ -25,6 +27,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             left: entries.into_iter(),
             back: Vec::new(),
             kept: Vec::new(),
+            gone: Vec::new(),
             whole: true,
             over: false,
         };
@@ -48,9 +51,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Ends a flight.
-    fn settle_given_up(&self, ticket: &Ticket, how: Settled, cause: &FailureCause) {
+    fn settle_given_up(&self, ticket: &Ticket, cause: &FailureCause) {
         let mut settlement = Settlement::default();
-        self.intake.shard(ticket.partition).settle(slice::from_ref(ticket), how, &mut settlement);
+        self.intake.shard(ticket.partition).settle(slice::from_ref(ticket), Settled::GaveUp, &mut settlement);
         self.follow_settlement(settlement, Some(cause));
     }
 
@@ -62,7 +65,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut settlement = Settlement::default();
         let until = {
             // Nothing is put aside meanwhile.
-            let _assembly = self.dispatch.assembly.lock();
+            let mut records = self.dispatch.assembly.lock();
             if self.life.phase() > Phase::Open {
                 return Some(entries);
             }
@@ -74,7 +77,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let hurried = self.life.phase() > Phase::Open;
             let wait = if hurried { Duration::ZERO } else { self.settings.schedule.interval + jitter };
             let until = tick::ceil(self.clock.now().saturating_add(wait));
+            records.release(sequence);
+            records.note_batch(sequence, &entries, &Standing::Sent);
             flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
+            drop(flights);
+            self.want_records(&records);
             until
         };
         self.follow_settlement(settlement, Some(&about.cause));
@@ -101,6 +108,8 @@ struct GivingUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
     back: Vec<Entry<K, V>>,
     /// To be kept.
     kept: Vec<Entry<K, V>>,
+    /// Are gone, with a journal: their keys do not fly again before it knows.
+    gone: Vec<Ticket>,
     /// Nothing of the batch is gone.
     whole: bool,
     over: bool,
@@ -119,18 +128,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> GivingUp<'_, K, V, S> {
     fn end(mut self) {
         self.over = true;
         let (core, about, whole) = (self.core, &self.about, self.whole);
-        let (back, mut kept) = (std::mem::take(&mut self.back), std::mem::take(&mut self.kept));
-        if !about.may_be_applied {
-            kept.extend(core.put_back(back, Sequence::of(about.batch), Some(&about.cause)));
-        } else if whole && kept.is_empty() {
+        let (mut back, mut kept) = (std::mem::take(&mut self.back), std::mem::take(&mut self.kept));
+        if about.may_be_applied {
             // An id stands for all of its content: it is sent again whole or not at all.
-            let Some(back) = core.send_again(back, about) else { return };
-            kept = back;
-        } else {
-            kept.extend(back);
-            kept.sort_unstable_by_key(|entry| entry.index);
+            if whole && kept.is_empty() && self.gone.is_empty() {
+                let Some(entries) = core.send_again(back, about) else { return };
+                back = entries;
+            }
+            kept.append(&mut back);
         }
-        core.keep(kept, about, whole);
+        let gone = std::mem::take(&mut self.gone);
+        core.conclude(about, Conclusion { back, kept, gone, whole }, Some(&about.cause));
     }
 }
 
@@ -140,8 +148,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Drop for GivingUp<'_, K, V, S> {
             let mut kept = std::mem::take(&mut self.kept);
             kept.append(&mut self.back);
             kept.extend(self.left.by_ref());
-            kept.sort_unstable_by_key(|entry| entry.index);
-            self.core.keep(kept, &self.about, self.whole);
+            let (back, gone) = (Vec::new(), std::mem::take(&mut self.gone));
+            let conclusion = Conclusion { back, kept, gone, whole: self.whole };
+            self.core.conclude(&self.about, conclusion, None);
         }
     }
 }
@@ -174,8 +183,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
         }
     }
 
-    fn gone(&self) -> Fate<K, V> {
-        self.giving_up.core.settle_given_up(&self.ticket, Settled::GaveUp, &self.giving_up.about.cause);
+    fn gone(&mut self) -> Fate<K, V> {
+        let giving_up = &mut *self.giving_up;
+        if giving_up.core.journal.is_some() {
+            giving_up.gone.push(self.ticket);
+        } else {
+            giving_up.core.settle_given_up(&self.ticket, &giving_up.about.cause);
+        }
         Fate::Gone
     }
 

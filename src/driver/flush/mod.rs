@@ -19,6 +19,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::journal::Records;
 use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::batch::{Content, Entry};
 use crate::engine::flights::{Flights, Presence, Stranded};
@@ -40,8 +41,9 @@ pub(crate) struct Dispatch<K, V> {
     flights: Mutex<Flights<Held<K, V>>>,
     /// Guards what the scheduler remembers; held while it takes a step.
     scheduler: Mutex<SchedulerState<K, V>>,
-    /// Held while a batch is put together or split. Whoever finds data in transit waits here.
-    assembly: Mutex<()>,
+    /// Held while a batch is put together or split. Whoever finds data in transit waits here. Guards what the journal
+    /// is told.
+    assembly: Mutex<Records<K, V>>,
     /// Guards the source of backoff jitter.
     random: Mutex<SmallRng>,
     doorbell: Doorbell,
@@ -66,7 +68,7 @@ struct SchedulerState<K, V> {
 }
 
 impl<K, V> Dispatch<K, V> {
-    pub(crate) fn new(seed: u64, doorbell: Doorbell) -> Self {
+    pub(crate) fn new(seed: u64, doorbell: Doorbell, records: Records<K, V>) -> Self {
         let scheduler = SchedulerState {
             surveyed: 0,
             cursor: 0,
@@ -75,9 +77,9 @@ impl<K, V> Dispatch<K, V> {
             taken: Vec::new(),
         };
         Dispatch {
-            flights: Mutex::new(Flights::new()),
+            flights: Mutex::new(Flights::new(records.is_on())),
             scheduler: Mutex::new(scheduler),
-            assembly: Mutex::new(()),
+            assembly: Mutex::new(records),
             random: Mutex::new(SmallRng::seed_from_u64(!seed)),
             doorbell,
             trouble: Trouble::default(),
@@ -96,8 +98,13 @@ impl<K, V> Dispatch<K, V> {
     }
 
     /// While this lives no batch is put together, split or put aside.
-    pub(crate) fn pause_assembly(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn pause_assembly(&self) -> MutexGuard<'_, Records<K, V>> {
         self.assembly.lock()
+    }
+
+    /// The stages of all batches in flight. Locked after the assembly, if both are.
+    pub(crate) fn flights(&self) -> MutexGuard<'_, Flights<Held<K, V>>> {
+        self.flights.lock()
     }
 
     /// How many workers are busy, or are about to be.

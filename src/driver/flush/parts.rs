@@ -9,8 +9,9 @@ use crate::aggregate::Aggregate;
 use crate::batch::{BatchId, Content, Entry};
 use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
+use crate::driver::journal::Records;
 use crate::driver::sync::unwrap_soon;
-use crate::engine::flights::{Flights, Past};
+use crate::engine::flights::{Flights, Past, Standing};
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::key::Key;
@@ -25,6 +26,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(super) fn end_flight(&self, sequence: Sequence) {
         let content = self.dispatch.flights.lock().remove(sequence);
         self.callbacks.let_go(content);
+        self.note_change();
+    }
+
+    /// Has the journal write what was recorded, if there is one. No partition is locked.
+    pub(super) fn want_records(&self, records: &Records<K, V>) {
+        if let Some(journal) = self.journal.as_ref().filter(|_| records.is_on()) {
+            journal.progress.want_records();
+        }
     }
 
     /// `None` if shutdown has taken the batch meanwhile.
@@ -44,13 +53,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// Makes a new batch of some entries of `whole`, and says what is to be done with it. The assembly
-    /// lock is held.
+    /// Makes a new batch of some entries of `whole`, and says what is to be done with it.
     pub(super) fn part<'a>(
         &self,
+        records: &mut Records<K, V>,
         whole: &FlushEvent<'a>,
         mut entries: Vec<Entry<K, V>>,
-        past: Past,
+        (past, standing): (Past, &Standing),
         go_on: impl FnOnce(&mut Flights<Held<K, V>>, Sequence),
     ) -> FlushEvent<'a> {
         let sequence = self.dispatch.flights.lock().reserve(1);
@@ -62,6 +71,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let id = self.batch_id(sequence);
         let inserts = entries.iter().map(Entry::count).sum();
         let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
+        records.note_batch(sequence, &entries, standing);
         let content = Arc::new(Content { id, entries });
         let mut flights = self.dispatch.flights.lock();
         flights.be_part(sequence, content, past);

@@ -10,6 +10,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::Content;
 use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
+use crate::driver::journal::Records;
 use crate::driver::sync::Ordering;
 use crate::driver::wait::life::Phase;
 use crate::engine::sequence::Sequence;
@@ -174,13 +175,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Puts a batch of what is due together, or batches of single keys as far as there is `room`, and
     /// readies them. False if nothing is due.
     fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize) -> bool {
-        let _assembly = self.dispatch.assembly.lock();
+        let mut records = self.dispatch.assembly.lock();
         let together = self.callbacks.takes_batches();
         let (most, batches) =
             if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room) };
         let first = self.dispatch.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
-        self.take_due(state, most, numbering);
+        self.take_due(state, most, numbering, &mut records);
         let entries = &mut state.taken;
         let mut flights = self.dispatch.flights.lock();
         if entries.is_empty() {
@@ -192,31 +193,49 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             // An allocation of just the right size, which never grows.
             let mut exactly = Vec::with_capacity(entries.len());
             exactly.append(entries);
-            flights.launch(first, content(first, exactly));
+            let batch = content(first, exactly);
+            records.note_taken(&batch);
+            flights.launch(first, batch);
         } else {
             let end = first.after(entries.len());
             flights.unreserve(end);
             for (sequence, entry) in first.until(end).zip(entries.drain(..)) {
-                flights.launch(sequence, content(sequence, vec![entry]));
+                let batch = content(sequence, vec![entry]);
+                records.note_taken(&batch);
+                flights.launch(sequence, batch);
             }
         }
+        drop(flights);
+        self.want_records(&records);
         true
     }
 
     /// Takes what is due: a little from each partition in turn, so that holds are short and all of them
     /// get older together.
-    fn take_due(&self, state: &mut SchedulerState<K, V>, most: usize, numbering: Numbering) {
+    fn take_due(
+        &self,
+        state: &mut SchedulerState<K, V>,
+        most: usize,
+        numbering: Numbering,
+        records: &mut Records<K, V>,
+    ) {
         let now = self.now_tick();
         let entries = &mut state.taken;
         let share = (most / self.intake.partitions()).clamp(16, HOLD);
         let mut dry = 0;
         while entries.len() < most && dry < self.intake.partitions() {
             let limit = share.min(most - entries.len());
+            let before = entries.len();
             let more = self.intake.look(state.cursor).is_some_and(|mut shard| {
                 let more = shard.take(now, limit, numbering, entries);
                 self.intake.release_from(&mut shard);
                 more
             });
+            if records.is_on() {
+                entries[before..].iter().for_each(|entry| records.note_gone(&entry.key));
+                let shard = self.intake.look(state.cursor);
+                shard.into_iter().for_each(|mut shard| shard.show_rests(&mut records.visit()));
+            }
             dry = if more { 0 } else { dry + 1 };
             state.cursor = (state.cursor + 1) % self.intake.partitions();
         }

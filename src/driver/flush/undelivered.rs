@@ -9,68 +9,119 @@ use crate::aggregate::Aggregate;
 use crate::batch::{Content, Entry};
 use crate::dead_letter::About;
 use crate::driver::core::Core;
+use crate::driver::journal::Records;
 use crate::driver::sync::unwrap_soon;
 use crate::driver::wait::life::Phase;
 use crate::driver::wait::waiter::WaiterRef;
-use crate::engine::flights::{Past, Presence};
+use crate::engine::flights::{Past, Presence, Standing};
 use crate::engine::sequence::Sequence;
-use crate::engine::shard::{Need, Settled, Settlement};
+use crate::engine::shard::{Need, Settled, Settlement, Ticket};
 use crate::failure::FailureCause;
 use crate::key::Key;
 
+/// What becomes of a batch's entries.
+pub(super) struct Conclusion<K, V> {
+    /// To go back before newer data of their keys. Kept instead if the buffer is closed.
+    pub(super) back: Vec<Entry<K, V>>,
+    /// To be kept as undelivered.
+    pub(super) kept: Vec<Entry<K, V>>,
+    /// `handle_error` has dealt with them.
+    pub(super) gone: Vec<Ticket>,
+    /// Nothing of the batch is gone.
+    pub(super) whole: bool,
+}
+
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Puts entries of a batch back before newer data of their keys; `failure` is told to those who waited for
-    /// them. Returns those that cannot be put back any more, because the buffer is closed.
-    pub(super) fn put_back(
+    /// Ends a batch that was given up, or is offered again. `failure` is told to those who waited for what goes back.
+    pub(super) fn conclude(
         &self,
-        entries: Vec<Entry<K, V>>,
-        batch: Sequence,
+        about: &About,
+        conclusion: Conclusion<K, V>,
         failure: Option<&FailureCause>,
-    ) -> Vec<Entry<K, V>> {
-        let mut stay = Vec::new();
-        for entry in entries {
-            let now = self.clock.now();
-            let ticket = entry.ticket(batch);
-            let mut shard = self.intake.shard(ticket.partition);
-            if !shard.is_open() {
-                drop(shard);
-                stay.push(entry);
-                continue;
+    ) {
+        let Conclusion { back, mut kept, gone, whole } = conclusion;
+        let (mut put_back, mut let_go) = (Settlement::default(), Vec::with_capacity(back.len()));
+        let mut settlement = Settlement::default();
+        let (keys, inserts) = {
+            // Nothing is put aside between the end of a flight and the batch's new stage.
+            let mut records = self.dispatch.assembly.lock();
+            for entry in back {
+                let stays = self.put_back(entry, about, &mut records, &mut put_back, &mut let_go);
+                kept.extend(stays);
             }
-            // Merging is the user's code and may panic; the other keys of the batch must not suffer.
-            let mut settlement = Settlement::default();
-            let Entry { key, data, .. } = entry;
-            let _ = self.callbacks.call(|| shard.requeue(&ticket, data, now, self, &mut settlement));
-            drop(shard);
-            self.callbacks.let_go(key);
-            self.follow_settlement(settlement, failure);
+            for ticket in &gone {
+                let mut shard = self.intake.shard(ticket.partition);
+                shard.settle(slice::from_ref(ticket), Settled::GaveUp, &mut settlement);
+            }
+            let told = (kept.len(), kept.iter().map(Entry::count).sum());
+            self.keep(kept, about, whole, &mut records, &mut settlement);
+            self.want_records(&records);
+            told
+        };
+        self.callbacks.let_go(let_go);
+        self.follow_settlement(put_back, failure);
+        self.follow_settlement(settlement, Some(&about.cause));
+        if keys > 0 {
+            self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
+        } else {
+            self.end_flight(Sequence::of(about.batch));
         }
-        stay
     }
 
-    /// Keeps entries of a batch as undelivered; ends the flight if there are none.
-    pub(super) fn keep(&self, mut entries: Vec<Entry<K, V>>, about: &About, whole: bool) {
+    /// Puts an entry back, or returns it if the buffer is closed. What is left of it is to be dropped where no lock is held.
+    fn put_back(
+        &self,
+        entry: Entry<K, V>,
+        about: &About,
+        records: &mut Records<K, V>,
+        settlement: &mut Settlement<K, WaiterRef>,
+        let_go: &mut Vec<K>,
+    ) -> Option<Entry<K, V>> {
+        let now = self.clock.now();
+        let ticket = entry.ticket(Sequence::of(about.batch));
+        let mut shard = self.intake.shard(ticket.partition);
+        if !shard.is_open() {
+            return Some(entry);
+        }
+        let Entry { key, data, .. } = entry;
+        // Merging is the user's code and may panic; the other keys of the batch must not suffer.
+        let _ = self.callbacks.call(|| shard.requeue(&ticket, data, now, self, settlement));
+        if records.is_on() {
+            shard.show(ticket.hash, &key, &mut records.visit());
+        }
+        let_go.push(key);
+        None
+    }
+
+    /// Keeps entries of a batch as undelivered.
+    fn keep(
+        &self,
+        mut entries: Vec<Entry<K, V>>,
+        about: &About,
+        whole: bool,
+        records: &mut Records<K, V>,
+        settlement: &mut Settlement<K, WaiterRef>,
+    ) {
         let sequence = Sequence::of(about.batch);
+        records.release(sequence);
         if entries.is_empty() {
-            return self.end_flight(sequence);
+            return self.dispatch.flights.lock().replaced(sequence);
         }
-        let (keys, inserts) = (entries.len(), entries.iter().map(Entry::count).sum());
-        let mut settlement = Settlement::default();
-        {
-            // Nothing is put aside between the end of a flight and the batch's new stage.
-            let _assembly = self.dispatch.assembly.lock();
-            for (index, entry) in (0..).zip(&mut entries) {
-                let ticket = entry.ticket(sequence);
-                let mut shard = self.intake.shard(ticket.partition);
-                settlement.counts_as_key = false;
-                shard.settle(slice::from_ref(&ticket), Settled::Kept, &mut settlement);
-                (entry.index, entry.counts_as_key) = (index, settlement.counts_as_key);
-            }
-            let content = Arc::new(Content { id: about.batch, entries });
-            self.dispatch.flights.lock().keep(sequence, content, about.may_be_applied, whole);
+        entries.sort_unstable_by_key(|entry| entry.index);
+        for (index, entry) in (0..).zip(&mut entries) {
+            let ticket = entry.ticket(sequence);
+            let mut shard = self.intake.shard(ticket.partition);
+            settlement.counts_as_key = false;
+            shard.settle(slice::from_ref(&ticket), Settled::Kept, settlement);
+            (entry.index, entry.counts_as_key) = (index, settlement.counts_as_key);
         }
-        self.follow_settlement(settlement, Some(&about.cause));
-        self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
+        let About { attempts, ref cause, may_be_applied: frozen, .. } = *about;
+        let past = Past { attempts, cause: cause.clone(), frozen };
+        let mut flights = self.dispatch.flights.lock();
+        let handed_over = flights.is_handed_over(sequence);
+        records.note_batch(sequence, &entries, &Standing::Kept { past, whole, handed_over });
+        let content = Arc::new(Content { id: about.batch, entries });
+        flights.keep(sequence, content, frozen, whole);
     }
 
     /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.
@@ -90,19 +141,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         // Under no lock: it may wake others.
         let Some(room) = self.intake.draw_keys(wanted) else { return 0 };
         let mut settlement = Settlement::default();
-        let Some((content, past)) = self.take_off_again(sequence, room, &mut settlement) else {
+        let Some(Offered { keys, to_put_back }) = self.take_off_again(sequence, room, &mut settlement) else {
             self.intake.give_room(Need { keys: room, weight: 0 });
             return 0;
         };
         self.intake.give_room(settlement.freed);
-        let keys = content.entries.len();
-        if !past.frozen {
+        if let Some((content, past)) = to_put_back {
             let Past { attempts, cause, .. } = past;
             let Content { id: batch, entries } = unwrap_soon(content);
-            let about = About { batch, attempts, cause, may_be_applied: false };
+            let about = About { batch, epoch: self.epoch, attempts, cause, may_be_applied: false };
             // No attempt has been made, so there is nothing to tell.
-            let stay = self.put_back(entries, sequence, None);
-            self.keep(stay, &about, true);
+            let conclusion = Conclusion { back: entries, kept: Vec::new(), gone: Vec::new(), whole: true };
+            self.conclude(&about, conclusion, None);
         }
         keys
     }
@@ -114,9 +164,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         sequence: Sequence,
         room: u64,
         settlement: &mut Settlement<K, WaiterRef>,
-    ) -> Option<(Held<K, V>, Past)> {
+    ) -> Option<Offered<K, V>> {
         // Nothing else takes off or is put aside meanwhile.
-        let _assembly = self.dispatch.assembly.lock();
+        let mut records = self.dispatch.assembly.lock();
         let Presence::Here(content) = self.dispatch.content(sequence) else { return None };
         let busy = |entry: &Entry<K, V>| self.intake.shard(entry.partition).is_flying(entry);
         if self.life.phase() > Phase::Open || content.entries.iter().any(busy) {
@@ -134,11 +184,29 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             shard.take_off_again(entry, sequence, settlement);
         }
         settlement.freed.keys += surplus;
-        if past.frozen {
-            self.dispatch.flights.lock().offer(sequence, Arc::clone(&content));
+        let mut flights = self.dispatch.flights.lock();
+        let handed_over = flights.is_handed_over(sequence);
+        let offered = Offered { keys: content.entries.len(), to_put_back: None };
+        if !past.frozen && !handed_over {
+            let kept = Standing::Kept { past: past.clone(), whole: true, handed_over };
+            records.hold(sequence, &content.entries, &kept);
+            return Some(Offered { to_put_back: Some((content, past)), ..offered });
         }
-        Some((content, past))
+        if handed_over {
+            records.hold(sequence, &content.entries, &Standing::GivenUp(past));
+            flights.doom_again(sequence, content);
+        } else {
+            flights.offer(sequence, content);
+        }
+        Some(offered)
     }
+}
+
+/// A batch that is offered again.
+struct Offered<K, V> {
+    keys: usize,
+    /// No attempt of it was applied: it need not be sent as it is.
+    to_put_back: Option<(Held<K, V>, Past)>,
 }
 
 /// How many of them do not count as keys.

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use super::{Partition, ShardGuard, Spot, Volume};
+use super::{Partition, ShardGuard, Spot};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::driver::core::Core;
@@ -83,9 +83,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         refused: Refused<V::Item, Obstacle>,
     ) -> Insertion<P, V::Item> {
         match shard.overcome(spot.hash, probe, refused, self) {
-            Ok(inserted) => {
+            Ok((inserted, _displaced)) => {
                 drop(shard);
                 self.follow_up(inserted);
+                self.note_change();
                 Ok(())
             }
             Err(refused) => self.supply_and_insert(spot, shard, refused),
@@ -121,13 +122,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 Err(unabsorbed) => unabsorbed,
             };
             match shard.overcome(spot.hash, probe, unabsorbed, self) {
-                Ok(inserted) => break (inserted, None),
+                Ok(taken) => break taken,
                 Err(again) => refused = again,
             }
         };
         let surplus = self.intake.surplus(&mut shard);
         drop(shard);
         self.intake.wake_for(surplus);
+        self.note_change();
         self.follow_up(inserted);
         self.flush_if_full();
         Ok(())
@@ -214,8 +216,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> super::Intake<K, V, S> {
         let need = match lack {
             Lack::Making if self.make(partition, shard) => return Ok(true),
             Lack::Making | Lack::Opening => return Err(InsertErrorKind::Closed),
+            Lack::Admission if self.refusing.load(Ordering::Relaxed) => {
+                return Err(InsertErrorKind::JournalFailed);
+            }
             Lack::Admission => {
-                shard.admit(self.volume.as_ref().map_or(1, Volume::draw));
+                match &self.volume {
+                    Some(volume) => shard.admit(volume.draw()),
+                    None => shard.admit_all(),
+                }
                 return Ok(true);
             }
             Lack::Room(need) => need,

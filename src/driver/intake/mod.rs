@@ -66,6 +66,10 @@ pub(crate) struct Intake<K, V, S> {
     former: Mutex<Stats>,
     timing: Timing,
     seed: u64,
+    /// There is a journal.
+    journaled: bool,
+    /// Nothing is let in for now, because the journal cannot be written. Relaxed: ordered by the partitions' locks.
+    refusing: AtomicBool,
     /// How many partitions were ever made. Relaxed: for numbers and seeds.
     made: AtomicU64,
 }
@@ -97,7 +101,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
     /// Whether dropping what an aggregate lets go of may run code of the user, which may call the buffer.
     pub(crate) const DROPS: bool = std::mem::needs_drop::<V>() || std::mem::needs_drop::<V::Item>();
 
-    pub(crate) fn new(settings: &Settings, hasher: S, instance: u64) -> Self {
+    pub(crate) fn new(settings: &Settings, hasher: S, instance: u64, journaled: bool) -> Self {
         let partitions = settings.partitions;
         Intake {
             hasher,
@@ -112,6 +116,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
             former: Mutex::new(Stats::default()),
             timing: settings.timing(),
             seed: settings.seed.unwrap_or(instance),
+            journaled,
+            refusing: AtomicBool::new(false),
             made: AtomicU64::new(0),
         }
     }
@@ -179,8 +185,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
         // No two partitions are the same, so none in this place either.
         let life = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let random = SmallRng::seed_from_u64(self.seed.wrapping_add(life));
-        *place = Shard::new(partition as u32, life, self.timing.clone(), random);
-        place.admit(if self.volume.is_some() { 0 } else { u64::MAX });
+        *place = Shard::new(partition as u32, life, self.timing.clone(), random, self.journaled);
+        if self.volume.is_none() && !self.refusing.load(Ordering::Relaxed) {
+            place.admit_all();
+        }
         true
     }
 
@@ -197,6 +205,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
             }
         }
         self.room.wake_all();
+    }
+
+    /// Lets nothing in for now, or everything again.
+    pub(crate) fn refuse(&self, refusing: bool) {
+        self.refusing.store(refusing, Ordering::Relaxed);
+        for mut shard in self.shards().filter(|_| refusing) {
+            shard.recall_admissions();
+            self.release_from(&mut shard);
+        }
     }
 
     /// Gives back what partitions do not use: their memory, their room, and themselves where they hold
@@ -256,6 +273,24 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
         if room != Need::default() {
             self.room.wake_all();
         }
+    }
+
+    /// Has a partition take in something that a journal has, whether there is room or not.
+    pub(crate) fn with_recovered_room(
+        &self,
+        spot: Spot,
+        need: Need,
+        take: impl FnOnce(&mut Partition<K, V>),
+    ) {
+        self.pool.overdraw(need);
+        let mut shard = self.lock(spot.partition);
+        if !shard.is_made() {
+            self.make(spot.partition, &mut shard);
+        }
+        shard.grant(need);
+        take(&mut shard);
+        // What was not needed after all.
+        self.recall_from(&mut shard);
     }
 
     /// Has those who wait for room look again.

@@ -23,12 +23,15 @@ struct Budget {
     /// SeqCst: a giver adds here and then looks for waiters, a waiter announces itself and then
     /// looks here; one of them must see the other.
     available: AtomicU64,
+    /// By how much what a journal has exceeds the limit. Paid with what is given back. Relaxed: only grows before
+    /// the buffer is known to anybody.
+    debt: AtomicU64,
 }
 
 impl Budget {
     fn new(limit: u64, partitions: usize) -> Self {
         let chunk = (limit / (8 * partitions as u64)).clamp(1, 4_096);
-        Budget { limit, chunk, available: AtomicU64::new(limit) }
+        Budget { limit, chunk, available: AtomicU64::new(limit), debt: AtomicU64::new(0) }
     }
 
     /// Takes `need` or, unless `exactly`, up to a chunk; `None` if there is less than `need`.
@@ -42,10 +45,21 @@ impl Budget {
         Some(wish.min(before))
     }
 
-    fn give(&self, room: u64) {
+    fn give(&self, mut room: u64) {
+        if self.debt.load(Ordering::Relaxed) > 0 {
+            let pay = |debt: u64| Some(debt.saturating_sub(room));
+            let before = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).unwrap_or(0);
+            room -= room.min(before);
+        }
         if room > 0 {
             self.available.fetch_add(room, Ordering::SeqCst);
         }
+    }
+
+    fn overdraw(&self, need: u64) {
+        let drawn = self.available.load(Ordering::SeqCst).min(need);
+        self.available.fetch_sub(drawn, Ordering::SeqCst);
+        self.debt.fetch_add(need - drawn, Ordering::Relaxed);
     }
 
     fn is_roomy(&self) -> bool {
@@ -82,6 +96,12 @@ impl Pool {
             return None;
         };
         Some(Need { keys, weight })
+    }
+
+    /// Draws room that there may not be. Called before anybody else draws any.
+    pub(crate) fn overdraw(&self, need: Need) {
+        self.keys.overdraw(need.keys);
+        self.weight.overdraw(need.weight);
     }
 
     pub(crate) fn give(&self, room: Need) {

@@ -45,16 +45,54 @@ impl Rows {
         })
     }
 
-    pub(crate) fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let key = self.append(key);
-        let value = value.map(|value| self.append(value));
-        self.rows.push(Row { key, value });
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+    /// Adds a row as it is.
+    #[cfg(test)]
+    pub(crate) fn row(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let add = |bytes: &[u8], out: &mut Vec<u8>| {
+            out.extend(bytes);
+            Ok::<(), ()>(())
+        };
+        let _ = self.push(|out| add(key, out), value.map(|value| move |out: &mut Vec<u8>| add(value, out)));
+    }
+
+    /// Adds a row of what `key` and `value` write, or none if one of them fails.
+    pub(crate) fn push<E>(
+        &mut self,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        value: Option<impl FnOnce(&mut Vec<u8>) -> Result<(), E>>,
+    ) -> Result<(), E> {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
+        let written = self.write(key).and_then(|key| {
+            let value = value.map(|value| self.write(value)).transpose()?;
+            Ok(Row { key, value })
+        });
+        match written {
+            Ok(row) => self.rows.push(row),
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn write<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Range<usize>, E> {
+        let start = self.bytes.len();
+        write(&mut self.bytes)?;
+        Ok(start..self.bytes.len())
+    }
+
+    /// Sorts by key; of several rows of a key the last one stays.
+    pub(crate) fn settle(&mut self) {
+        let Rows { bytes, rows } = self;
+        rows.sort_by(|a, b| bytes[a.key.clone()].cmp(&bytes[b.key.clone()]));
+        rows.reverse();
+        rows.dedup_by(|a, b| bytes[a.key.clone()] == bytes[b.key.clone()]);
+        rows.reverse();
     }
 }
 
@@ -66,7 +104,7 @@ pub(crate) trait Find {
 
 /// A file with two tables, `pending` and `batches`. Nothing of it is open any more when it is dropped.
 pub(crate) trait Disk: Send {
-    /// Every row there is, batches by sequence.
+    /// Every row there is: first the batches, by sequence, and then what is pending.
     fn load(&self, found: &mut dyn Find) -> Result<(), JournalError>;
 
     /// All or nothing, and on the disk when it returns. After an error nothing may follow but

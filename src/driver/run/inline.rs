@@ -17,7 +17,7 @@ use crate::engine::tick;
 use crate::key::Key;
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
-    /// Does all that is due. Says whether a callback was called.
+    /// Does all that is due. Says whether there was anything that somebody may wait for.
     pub(crate) fn pump(&self) -> bool {
         let mut worked = false;
         if context::in_any_callback() || self.life.phase() == Phase::Retired {
@@ -30,7 +30,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 complete(self.retire());
                 return true;
             }
-            if step.workers == 0 {
+            let journaled = self.keep_journal_inline();
+            if step.workers == 0 && !journaled {
                 return worked;
             }
             worked = true;
@@ -50,7 +51,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     fn planned(&self) -> Option<Duration> {
-        self.dispatch.doorbell().planned().map(tick::to_duration)
+        let journal = self.journal.as_ref().and_then(|journal| journal.progress.next());
+        let planned = self.dispatch.doorbell().planned().map(tick::to_duration);
+        [planned, journal].into_iter().flatten().min()
     }
 }
 
@@ -66,6 +69,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync> Listener for Core<K, V,
         self.dispatch.doorbell().time_moved(self.now_tick());
         self.intake.wake_all();
         self.life.nudge();
+        self.journal.iter().for_each(|journal| journal.progress.nudge());
         let waiters = self.waiters.lock().clone();
         waiters.iter().for_each(|waiter| waiter.nudge());
     }

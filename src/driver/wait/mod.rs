@@ -1,5 +1,7 @@
 //! Calls that wait, each for threads and for tasks. They differ only in how they wait.
 
+#[cfg(feature = "journal")]
+mod durable;
 pub(crate) mod life;
 pub(crate) mod signal;
 #[cfg(all(test, feature = "tokio", not(shuttle)))]

@@ -40,6 +40,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
         tally.undelivered = 0;
         tally.keys = cold.flying.len() as u64;
         cold.timers = Timers::nth(cold.partition);
+        cold.changes.clear();
         // What is drawn and not used stays drawn. Nobody needs the rest any more.
         cold.weight_granted = u64::try_from(self.busy.weight_credit).unwrap_or(0);
         self.busy.weight_credit = cold.weight_granted as i64;
@@ -59,7 +60,9 @@ impl<K: Hash + Eq + Clone, V> Abandoned<K, V> {
     /// Every generation, oldest first per key: key, data, and how many inserts it holds.
     pub(crate) fn into_generations(self) -> impl Iterator<Item = (K, V, u64)> {
         let mut closed = self.closed;
-        self.pending.into_iter().flat_map(move |Pending { key, data, count, .. }| {
+        self.pending.into_iter().flat_map(move |pending| {
+            let count = pending.inserts();
+            let Pending { key, data, .. } = pending;
             let mut generations = Vec::with_capacity(1);
             while let Some(Generation { data, count }) = closed.pop_front(&key) {
                 generations.push((key.clone(), data, u64::from(count)));

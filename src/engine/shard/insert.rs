@@ -2,7 +2,7 @@ use std::hash::Hash;
 
 use super::super::tick::{self, Tick};
 use super::super::timers::TimerId;
-use super::{Busy, Generation, Host, Pending, Shard};
+use super::{Busy, Generation, Host, MOST_INSERTS, Pending, Shard};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::key::{KeptHash, ToKey};
@@ -69,7 +69,7 @@ pub(crate) enum Obstacle {
     /// The shard is closed, or its admissions are used up.
     NotAdmitted,
     NoGeneration,
-    /// The generation can absorb no more.
+    /// The generation can absorb no more, or not before a journal is told.
     Unfit,
     /// The shard's credit does not cover this.
     Short(Need),
@@ -107,6 +107,10 @@ impl<V: Aggregate> Drop for Weighing<'_, V> {
     }
 }
 
+fn nothing_displaced<I>(inserted: Inserted) -> Taken<I> {
+    (inserted, None)
+}
+
 /// Why a generation is due before its deadline.
 fn early(completed: bool) -> FlushReason {
     if completed { FlushReason::Complete } else { FlushReason::Size }
@@ -131,7 +135,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         else {
             return Err(Refused { back: item, why: Obstacle::NoGeneration });
         };
-        if pending.count == u32::MAX || !pending.data.accepts(&item) {
+        if pending.count >= MOST_INSERTS || !pending.data.accepts(&item) {
             return Err(Refused { back: item, why: Obstacle::Unfit });
         }
         if let Some(need) = self.busy.short_of(pending.data.growth(&item)) {
@@ -172,11 +176,17 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         probe: P,
         refused: Refused<V::Item, Obstacle>,
         host: &impl Host<K, V>,
-    ) -> Result<Inserted, Refused<(P, V::Item), Lack>> {
+    ) -> Result<Taken<V::Item>, Refused<(P, V::Item), Lack>> {
         let Refused { back: item, why } = refused;
         let why = match why {
-            Obstacle::NoGeneration => return self.start(hash, probe, item, host),
-            Obstacle::Unfit => return self.close_and_start(hash, probe, item, host),
+            Obstacle::NoGeneration => return self.start(hash, probe, item, host).map(nothing_displaced),
+            Obstacle::Unfit if self.touch(hash, &probe) => match self.absorb(hash, &probe, item) {
+                Ok(taken) => return Ok(taken),
+                Err(refused) => return self.overcome(hash, probe, refused, host),
+            },
+            Obstacle::Unfit => {
+                return self.close_and_start(hash, probe, item, host).map(nothing_displaced);
+            }
             Obstacle::Short(need) => Lack::Room(need),
             Obstacle::NotAdmitted if !self.is_made() => Lack::Making,
             Obstacle::NotAdmitted if self.cold.open => Lack::Admission,
@@ -223,6 +233,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let deadline = cold.deadlines.draw(now, host.interval(key, data, now));
         let timer = cold.timers.arm(hash, tick::floor(now), deadline.tick);
         cold.deadlines.note(timer, deadline);
+        cold.changes.note(timer);
         self.busy.admissions -= 1;
         if self.first_step == 1 || completed {
             cold.timers.queue(timer, early(completed));

@@ -17,6 +17,7 @@ mod abandon;
 mod closed;
 mod deadlines;
 mod insert;
+mod journal;
 mod read;
 mod settle;
 mod take;
@@ -39,6 +40,7 @@ use crate::key::KeptHash;
 use crate::stats::Stats;
 use closed::{Closed, Generation};
 use deadlines::Deadlines;
+use journal::Changes;
 
 pub(crate) use abandon::Abandoned;
 pub(crate) use deadlines::{Step, Timing};
@@ -61,8 +63,21 @@ pub(crate) trait Host<K, V> {
 struct Pending<K, V> {
     key: K,
     data: V,
+    /// How many inserts it holds, and [`CLEAN`].
     count: u32,
     timer: TimerId,
+}
+
+/// The journal has seen all of a generation. No insert is absorbed just like that then.
+const CLEAN: u32 = 1 << 31;
+
+/// How many inserts a generation holds at most.
+const MOST_INSERTS: u32 = CLEAN - 1;
+
+impl<K, V> Pending<K, V> {
+    fn inserts(&self) -> u32 {
+        self.count & !CLEAN
+    }
 }
 
 /// With keys and totals of 8 bytes, as a counter has them.
@@ -156,6 +171,7 @@ struct Cold<K, V, T> {
     /// What the driver believes this partition to add to its count.
     on_record: u64,
     watches: Watches<K, T>,
+    changes: Changes,
     partition: u32,
     life: u64,
     open: bool,
@@ -175,6 +191,8 @@ struct Tally {
     gave_up: u64,
     removed: u64,
     returned: u64,
+    /// Came from a journal, and not by an insert.
+    recovered: u64,
 }
 
 impl<K, V, T> Shard<K, V, T> {
@@ -185,7 +203,7 @@ impl<K, V, T> Shard<K, V, T> {
     }
 
     /// `life`: which of all partitions that the buffer ever had, from 1.
-    pub(crate) fn new(partition: u32, life: u64, timing: Timing, random: SmallRng) -> Self {
+    pub(crate) fn new(partition: u32, life: u64, timing: Timing, random: SmallRng, journaled: bool) -> Self {
         Shard {
             pending: HashTable::new(),
             first_step: timing.first_step(),
@@ -202,6 +220,7 @@ impl<K, V, T> Shard<K, V, T> {
                 on_record: 0,
                 tally: Tally::default(),
                 watches: Watches::default(),
+                changes: Changes::new(journaled),
                 deadlines: Deadlines::new(timing, random),
                 partition,
                 life,
@@ -254,6 +273,7 @@ impl<K, V, T> Shard<K, V, T> {
             self.cold.closed = Closed::default();
             self.cold.timers.shrink();
             self.cold.deadlines.shrink();
+            self.cold.changes.clear();
         }
     }
 
@@ -293,6 +313,7 @@ impl<K, V, T> Shard<K, V, T> {
         stats.gave_up += tally.gave_up;
         stats.removed += tally.removed;
         stats.returned += tally.returned;
+        stats.recovered += tally.recovered;
         stats.keys += tally.keys;
         stats.weight += self.used_weight();
     }

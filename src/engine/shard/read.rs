@@ -29,7 +29,7 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
             return 0;
         };
         let closed = self.cold.closed.of(&pending.key).map(|older| u64::from(older.count)).sum::<u64>();
-        closed + u64::from(pending.count)
+        closed + u64::from(pending.inserts())
     }
 
     /// Copies of a key's pending data, oldest first; the last one is still absorbing.

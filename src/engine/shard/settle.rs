@@ -7,7 +7,7 @@ use super::super::timers::State;
 use super::super::watch::Reached;
 use super::deadlines::Deadline;
 use super::insert::Need;
-use super::{Flying, Generation, Host, Pending, Shard};
+use super::{Flying, Generation, Host, MOST_INSERTS, Pending, Shard};
 use crate::aggregate::Aggregate;
 use crate::batch::Entry;
 use crate::key::KeptHash;
@@ -102,8 +102,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         self.come_back(ticket.count);
         let cold = &mut *self.cold;
         let deadline = cold.deadlines.draw(now, host.interval(&flying.key, &data, now));
-        settlement.armed = Some(deadline.tick);
-        let count = u32::try_from(ticket.count).unwrap_or(u32::MAX);
+        settlement.armed = Some(settlement.armed.map_or(deadline.tick, |tick| tick.min(deadline.tick)));
+        let count = u32::try_from(ticket.count).unwrap_or(MOST_INSERTS);
         if flying.rejoined {
             let merged = self.put_before(&flying, Generation { data, count }, deadline);
             settlement.freed.weight += self.reweigh(merged);
@@ -114,6 +114,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             self.pending.insert_unique(hash, pending, |other| host.hash(&other.key).spread());
             let timer = cold.timers.arm(flying.hash, tick::floor(now), deadline.tick);
             cold.deadlines.note(timer, deadline);
+            cold.changes.note(timer);
         }
         settlement.keys.push(flying.key);
     }
@@ -127,7 +128,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             .unwrap_or_else(|| unreachable!("a rejoined key has a pending generation"));
         self.cold.timers.rearm(pending.timer, deadline.tick);
         self.cold.deadlines.note(pending.timer, deadline);
-        let count = pending.count.checked_add(older.count);
+        self.cold.changes.note(pending.timer);
+        let count = pending.inserts().checked_add(older.count).filter(|count| *count <= MOST_INSERTS);
+        pending.count = pending.inserts();
         // Closed generations stand between this one and the pending one.
         let merges = !self.cold.closed.contains(&flying.key) && older.data.accepts_merge(&pending.data);
         let (Some(count), true) = (count, merges) else {
@@ -168,7 +171,8 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     ) {
         let cold = &mut *self.cold;
         let rejoined = self.pending.find(entry.hash.spread(), |pending| pending.key == entry.key).is_some();
-        let (hash, index, count) = (entry.hash, entry.index, u32::try_from(entry.count).unwrap_or(u32::MAX));
+        let (hash, index, count) =
+            (entry.hash, entry.index, u32::try_from(entry.count).unwrap_or(MOST_INSERTS));
         let flying = Flying { key: entry.key.clone(), hash, batch, index, count, rejoined };
         cold.flying.insert_unique(hash.spread(), flying, |flying| flying.hash.spread());
         cold.watches.put_before(&entry.key);
@@ -182,7 +186,12 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                 cold.tally.keys += 1;
                 cold.key_credit -= 1;
             }
-            _ => {}
+            // Newer data counts already: others may need that room.
+            (false, true) => {
+                cold.key_credit -= 1;
+                settlement.freed.keys += 1;
+            }
+            (true, false) => {}
         }
     }
 
@@ -201,7 +210,9 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         matches: impl Fn(&K) -> bool,
     ) -> Option<(Vec<V>, Settlement<K, T>)> {
         let found = self.pending.find_entry(hash.spread(), |pending| matches(&pending.key)).ok()?;
-        let (Pending { key, data, count, timer }, _) = found.remove();
+        let (pending, _) = found.remove();
+        let count = pending.inserts();
+        let Pending { key, data, timer, .. } = pending;
         let cold = &mut *self.cold;
         cold.timers.cancel(timer);
         let mut settlement = Settlement::default();

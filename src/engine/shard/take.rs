@@ -110,7 +110,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         let (key, data, count, rejoined) = match cold.closed.pop_front(key) {
             Some(older) => {
                 if cold.closed.contains(key)
-                    || is_asked_for(reason, found.get().count, cold.deadlines.flush_at_count())
+                    || is_asked_for(reason, found.get().inserts(), cold.deadlines.flush_at_count())
                 {
                     cold.timers.park(timer, reason);
                 } else {
@@ -118,12 +118,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
                     let deadline = cold.timers.deadline(timer).max(now);
                     cold.timers.rearm(timer, deadline);
                 }
+                cold.changes.note_rest(timer);
                 (key.clone(), older.data, older.count, true)
             }
             None => {
                 let (pending, _) = found.remove();
                 cold.timers.cancel(timer);
-                (pending.key, pending.data, pending.count, false)
+                let count = pending.inserts();
+                (pending.key, pending.data, count, false)
             }
         };
         let (batch, index) = numbering.place(entries.len());

@@ -65,7 +65,7 @@ impl<V: Aggregate> Table<V> {
     fn with_steps(room: Need, steps: Box<[Step]>) -> Self {
         let interval = Duration::from_millis(INTERVAL);
         let timing = Timing { interval, jitter: Duration::ZERO, steps };
-        let mut shard = Shard::new(0, 1, timing, SmallRng::seed_from_u64(1));
+        let mut shard = Shard::new(0, 1, timing, SmallRng::seed_from_u64(1), false);
         shard.grant(room);
         shard.admit(u64::MAX);
         Table { shard, now: 0, batches: 0 }
@@ -76,7 +76,7 @@ impl<V: Aggregate> Table<V> {
             Ok((inserted, _)) => Ok(inserted),
             Err(refused) => {
                 let overcome = self.shard.overcome(hash(key), Owned(key), refused, &At(self.now));
-                overcome.map_err(|refused| refused.why)
+                overcome.map(|(inserted, _)| inserted).map_err(|refused| refused.why)
             }
         }
     }

@@ -33,6 +33,13 @@ impl<K, V, T> Shard<K, V, T> {
         before - self.cold.on_record
     }
 
+    /// Lets everything in.
+    pub(crate) fn admit_all(&mut self) {
+        self.recall_admissions();
+        self.busy.admissions = u64::MAX - self.cold.admitted;
+        (self.cold.admitted, self.cold.on_record) = (u64::MAX, u64::MAX);
+    }
+
     /// How many inserts were accepted.
     pub(super) fn accepted(&self) -> u64 {
         self.cold.admitted - self.busy.admissions
@@ -40,7 +47,7 @@ impl<K, V, T> Shard<K, V, T> {
 
     /// How many inserts are pending.
     pub(super) fn pending_inserts(&self) -> u64 {
-        self.accepted() - self.cold.tally.left_pending
+        self.accepted() + self.cold.tally.recovered - self.cold.tally.left_pending
     }
 
     /// So many inserts are no longer pending.

@@ -54,17 +54,9 @@ impl State {
     }
 }
 
-/// Among all reasons; there is room for no more than these.
+/// Among all reasons; there is room for no more than there are.
 fn rank(reason: FlushReason) -> u32 {
-    match reason {
-        FlushReason::Deadline => 0,
-        FlushReason::Size => 1,
-        FlushReason::Complete => 2,
-        FlushReason::Volume => 3,
-        FlushReason::Requested => 4,
-        FlushReason::Pressure => 5,
-        FlushReason::Shutdown => 6,
-    }
+    reason.code().into()
 }
 
 /// Small, because every key has one.

@@ -139,13 +139,13 @@ impl JournalFile {
 
     fn find_all(&self, found: &mut dyn Find) -> Result<(), Found> {
         let transaction = self.database()?.begin_read().map_err(redb::Error::from)?;
-        for row in transaction.open_table(tables::PENDING).map_err(redb::Error::from)?.iter()? {
-            let (key, value) = row?;
-            found.pending(key.value(), value.value()).map_err(Found::Refused)?;
-        }
         for row in transaction.open_table(tables::BATCHES).map_err(redb::Error::from)?.iter()? {
             let (sequence, content) = row?;
             found.batch(sequence.value(), content.value()).map_err(Found::Refused)?;
+        }
+        for row in transaction.open_table(tables::PENDING).map_err(redb::Error::from)?.iter()? {
+            let (key, value) = row?;
+            found.pending(key.value(), value.value()).map_err(Found::Refused)?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Transaction};
 use tokio_postgres::Row;
-use write_behind::BatchId;
 use write_behind::exactly_once::Fate;
+use write_behind::{BatchId, Writer};
 
 use crate::error::Error;
 use crate::name::TableName;
@@ -58,6 +58,8 @@ impl Ledger {
     /// Instances that have shown no sign of life for so long are forgotten when another one begins: those of
     /// processes that were killed. Default: 90 days. **A batch that is in doubt for longer stays undelivered**:
     /// choose more than the longest outage that is to be survived.
+    ///
+    /// Instances that were started again, with a higher epoch than 1, are never forgotten for that: they may come back.
     #[must_use]
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.forget_after = silence;
@@ -99,25 +101,29 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// `for share` waits for a pruning under way and then sees what it wrote; a plain read would see the state
-    /// before it. Inserting the fate waits for another attempt of the same batch that is still under way, such as
+    /// `for share` waits for a pruning or a registration under way and then sees what it wrote; a plain read would see
+    /// the state before it. A registration in turn waits for it, so that nobody takes over in the middle of a batch. Inserting the fate waits for another attempt of the same batch that is still under way, such as
     /// one that was cancelled here and goes on there, and then finds what that one recorded.
     ///
     /// Where two tables change in one statement, the second change depends on the first, so that the lock on the
     /// instance is taken first: whoever waits for it finds both done.
     fn new(writers: String, fates: String, forget_after: Duration) -> Self {
         let lane = format!(
-            "with lane as (select instance from {writers} where instance = $1 and gate <= $2 for share)"
+            "with lane as (
+                 select instance from {writers} where instance = $1 and gate <= $2 and epoch = $3 for share)"
         );
         Statements {
             silence: forget_after.as_secs_f64(),
             register: format!(
-                "insert into {writers} (instance, gate) values ($1, 0)
-                 on conflict (instance) do update set seen_at = now()"
+                "insert into {writers} as old (instance, gate, epoch) values ($1, 0, $2)
+                 on conflict (instance) do update
+                     set epoch = greatest(old.epoch, excluded.epoch), seen_at = now()
+                 returning epoch"
             ),
             forget: format!(
                 "with dead as (
-                     delete from {writers} where seen_at < now() - make_interval(secs => $1) returning instance)
+                     delete from {writers} where epoch = 1 and seen_at < now() - make_interval(secs => $1)
+                     returning instance)
                  delete from {fates} as old using dead where old.instance = dead.instance"
             ),
             applied: format!(
@@ -130,18 +136,19 @@ impl Statements {
                  on conflict do nothing"
             ),
             look: format!(
-                "select (select gate from {writers} where instance = $1),
-                        (select fate from {fates} where instance = $1 and sequence = $2)"
+                "select epoch, gate, (select fate from {fates} where instance = $1 and sequence = $2)
+                 from {writers} where instance = $1"
             ),
             correct: format!("update {fates} set fate = $3 where instance = $1 and sequence = $2"),
             prune: format!(
                 "with lane as (
                      update {writers} set gate = greatest(gate, $2), seen_at = now()
-                     where instance = $1 returning instance, gate)
+                     where instance = $1 and epoch <= $3 returning instance, gate)
                  delete from {fates} as old using lane where old.instance = lane.instance and sequence < lane.gate"
             ),
             retire: format!(
-                "with lane as (delete from {writers} where instance = $1 returning instance)
+                "with lane as (
+                     delete from {writers} where instance = $1 and epoch <= $2 returning instance)
                  delete from {fates} as old using lane where old.instance = lane.instance"
             ),
             writers,
@@ -153,7 +160,8 @@ impl Statements {
         let (writers, fates) = (&self.writers, &self.fates);
         let create = format!(
             "create table {writers} (
-                instance bigint primary key, gate bigint not null, seen_at timestamptz not null default now())"
+                instance bigint primary key, gate bigint not null, epoch bigint not null,
+                seen_at timestamptz not null default now())"
         );
         create_if_missing(step, writers, &create).await?;
         let create = format!(
@@ -163,17 +171,23 @@ impl Statements {
         create_if_missing(step, fates, &create).await
     }
 
-    pub(crate) async fn register(&self, client: &ClientWrapper, instance: u64) -> Result<(), Error> {
-        client.execute(&self.register, &[&in_column(instance)]).await?;
+    pub(crate) async fn register(&self, client: &ClientWrapper, writer: Writer) -> Result<u64, Error> {
+        let (instance, epoch) = of_writer(writer);
+        let highest: i64 = client.query_one(&self.register, &[&instance, &epoch]).await?.get(0);
         client.execute(&self.forget, &[&self.silence]).await?;
-        Ok(())
+        Ok(highest.unsigned_abs())
     }
 
     /// Records the batch as applied if it may be applied.
-    pub(crate) async fn begin(&self, step: &Transaction<'_>, batch: BatchId) -> Result<bool, Error> {
-        let (instance, sequence) = in_columns(batch);
+    pub(crate) async fn begin(
+        &self,
+        step: &Transaction<'_>,
+        batch: BatchId,
+        epoch: u64,
+    ) -> Result<bool, Error> {
+        let (instance, sequence, epoch) = in_columns(batch, epoch);
         let begin = step.prepare_cached(&format!("{} select sequence from fresh", self.applied)).await?;
-        Ok(step.query_opt(&begin, &[&instance, &sequence]).await?.is_some())
+        Ok(step.query_opt(&begin, &[&instance, &sequence, &epoch]).await?.is_some())
     }
 
     /// What became of the batch that was recorded as applied, if it is something else.
@@ -183,41 +197,57 @@ impl Statements {
         batch: BatchId,
         fate: &Fate,
     ) -> Result<(), Error> {
-        let (instance, sequence) = in_columns(batch);
+        let (instance, sequence, _) = in_columns(batch, 0);
         step.execute(&self.correct, &[&instance, &sequence, &fate.to_string()]).await?;
         Ok(())
     }
 
-    pub(crate) async fn void(&self, client: &ClientWrapper, batch: BatchId) -> Result<Fate, Error> {
-        let (instance, sequence) = in_columns(batch);
-        client.execute(&self.void, &[&instance, &sequence]).await?;
-        self.look(client, batch).await
+    pub(crate) async fn void(
+        &self,
+        client: &ClientWrapper,
+        batch: BatchId,
+        epoch: u64,
+    ) -> Result<Fate, Error> {
+        let (instance, sequence, asking) = in_columns(batch, epoch);
+        client.execute(&self.void, &[&instance, &sequence, &asking]).await?;
+        self.look(client, batch, epoch).await
     }
 
     /// What the ledger says of a batch that could not be recorded, or has been.
-    pub(crate) async fn look(&self, client: &ClientWrapper, batch: BatchId) -> Result<Fate, Error> {
-        let (instance, sequence) = in_columns(batch);
-        let row: Row = client.query_one(&self.look, &[&instance, &sequence]).await?;
-        let (gate, fate): (Option<i64>, Option<&str>) = (row.get(0), row.get(1));
-        match (gate, fate) {
-            (None, _) => Ok(Fate::Unregistered),
-            (_, Some(fate)) => Ok(fate.parse()?),
-            (Some(gate), None) if sequence < gate => Ok(Fate::Settled),
+    pub(crate) async fn look(
+        &self,
+        client: &ClientWrapper,
+        batch: BatchId,
+        epoch: u64,
+    ) -> Result<Fate, Error> {
+        let (instance, sequence, asking) = in_columns(batch, epoch);
+        let row: Option<Row> = client.query_opt(&self.look, &[&instance, &sequence]).await?;
+        let Some(row) = row else { return Ok(Fate::Unregistered) };
+        let (highest, gate, fate): (i64, i64, Option<&str>) = (row.get(0), row.get(1), row.get(2));
+        match fate {
+            _ if highest > asking => Ok(Fate::Superseded { by: highest.unsigned_abs() }),
+            _ if highest < asking => Ok(Fate::Unregistered),
+            Some(fate) => Ok(fate.parse()?),
+            None if sequence < gate => Ok(Fate::Settled),
             // Registered in this very moment by somebody else.
-            (Some(_), None) => {
-                Err(Error::Definition(format!("the ledger has changed its mind about {batch}")))
-            }
+            None => Err(Error::Definition(format!("the ledger has changed its mind about {batch}"))),
         }
     }
 
-    pub(crate) async fn prune(&self, client: &ClientWrapper, instance: u64, below: u64) -> Result<(), Error> {
-        let below = i64::try_from(below).unwrap_or(i64::MAX);
-        client.execute(&self.prune, &[&in_column(instance), &below]).await?;
+    pub(crate) async fn prune(
+        &self,
+        client: &ClientWrapper,
+        writer: Writer,
+        below: u64,
+    ) -> Result<(), Error> {
+        let (instance, epoch) = of_writer(writer);
+        client.execute(&self.prune, &[&instance, &signed(below), &epoch]).await?;
         Ok(())
     }
 
-    pub(crate) async fn retire(&self, client: &ClientWrapper, instance: u64) -> Result<(), Error> {
-        client.execute(&self.retire, &[&in_column(instance)]).await?;
+    pub(crate) async fn retire(&self, client: &ClientWrapper, writer: Writer) -> Result<(), Error> {
+        let (instance, epoch) = of_writer(writer);
+        client.execute(&self.retire, &[&instance, &epoch]).await?;
         Ok(())
     }
 }
@@ -235,12 +265,15 @@ pub(crate) async fn create_if_missing(
     Ok(())
 }
 
-/// All 64 bits, with a sign.
-fn in_column(instance: u64) -> i64 {
-    instance as i64
+/// Of the instance all 64 bits, with a sign. Sequences and epochs count up from 1.
+pub(crate) fn in_columns(batch: BatchId, epoch: u64) -> (i64, i64, i64) {
+    (batch.instance as i64, signed(batch.sequence), signed(epoch))
 }
 
-/// Sequences count up from 1.
-pub(crate) fn in_columns(batch: BatchId) -> (i64, i64) {
-    (in_column(batch.instance), i64::try_from(batch.sequence).unwrap_or(i64::MAX))
+fn of_writer(writer: Writer) -> (i64, i64) {
+    (writer.instance as i64, signed(writer.epoch))
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use deadpool_postgres::{ClientWrapper, Pool};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, IsolationLevel};
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
-use write_behind::{BatchId, FlushBatch};
+use write_behind::{BatchId, FlushBatch, Writer};
 
 use crate::connections::{Connections, Lent};
 use crate::error::{Blame, Error, classify};
@@ -149,14 +149,15 @@ impl<W> PostgresStore<W> {
     }
 
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
-    /// if it does not yet it never will, because its id is taken out of use.
+    /// if it does not yet it never will, because its id is taken out of use. `epoch`: that of the buffer
+    /// ([`writer`](write_behind::Buffer::writer)).
     ///
     /// # Errors
     ///
     /// Those of Postgres.
-    pub async fn void(&self, batch: BatchId) -> Result<Fate, Error> {
+    pub async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, Error> {
         let lent = self.connections.lend().await?;
-        let fate = self.ledger.void(&lent, batch).await;
+        let fate = self.ledger.void(&lent, batch, epoch).await;
         lent.give_back(fate)
     }
 
@@ -169,7 +170,7 @@ impl<W> PostgresStore<W> {
         W: WriteBatch<K, V>,
     {
         if let Some(statement) = self.write.in_one_statement(batch) {
-            match self.apply_at_once(lent, batch.id(), &statement).await {
+            match self.apply_at_once(lent, batch, &statement).await {
                 // Which of them, is found step by step.
                 Err(error) if error.blame() == Blame::Data && batch.len() > 1 => {}
                 applied => return applied,
@@ -177,23 +178,24 @@ impl<W> PostgresStore<W> {
         }
         match self.apply_in_steps(lent, batch).await? {
             Some(fate) => Ok(fate),
-            None => self.ledger.look(lent, batch.id()).await,
+            None => self.ledger.look(lent, batch.id(), batch.epoch()).await,
         }
     }
 
     /// Record and data in one statement, which is one transaction without a round trip more, and cannot be left open.
-    async fn apply_at_once(
+    async fn apply_at_once<K, V>(
         &self,
         lent: &Lent<'_>,
-        batch: BatchId,
+        batch: &FlushBatch<K, V>,
         statement: &InOneStatement<'_>,
     ) -> Result<Fate, Error> {
-        let (instance, sequence) = in_columns(batch);
+        let (id, by) = (batch.id(), batch.epoch());
+        let (instance, sequence, epoch) = in_columns(id, by);
         let prepared = lent.prepare_cached(&format!("{} {}", self.ledger.applied, statement.sql)).await?;
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&instance, &sequence];
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&instance, &sequence, &epoch];
         parameters.extend(statement.arrays.iter().map(|array| array.as_parameter()));
         match lent.execute(&prepared, &parameters).await? {
-            0 => self.ledger.look(lent, batch).await,
+            0 => self.ledger.look(lent, id, by).await,
             _ => Ok(Fate::Applied),
         }
     }
@@ -209,7 +211,7 @@ impl<W> PostgresStore<W> {
     {
         let mut step =
             lent.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
-        if !self.ledger.begin(&step, batch.id()).await? {
+        if !self.ledger.begin(&step, batch.id(), batch.epoch()).await? {
             step.rollback().await?;
             return Ok(None);
         }
@@ -229,9 +231,9 @@ where
     V: Send + Sync,
     W: WriteBatch<K, V>,
 {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
         let lent = self.connections.lend().await.map_err(StoreError::unknown)?;
-        let registered = self.ledger.register(&lent, instance).await;
+        let registered = self.ledger.register(&lent, writer).await;
         lent.give_back(registered).map_err(StoreError::unknown)
     }
 
@@ -241,19 +243,19 @@ where
         lent.give_back(applied).map_err(classify)
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        PostgresStore::void(self, batch).await.map_err(StoreError::unknown)
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        PostgresStore::void(self, batch, epoch).await.map_err(StoreError::unknown)
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
         let lent = self.connections.lend().await.map_err(StoreError::unknown)?;
-        let pruned = self.ledger.prune(&lent, instance, settled_below).await;
+        let pruned = self.ledger.prune(&lent, writer, settled_below).await;
         lent.give_back(pruned).map_err(StoreError::unknown)
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
         let lent = self.connections.lend().await.map_err(StoreError::unknown)?;
-        let retired = self.ledger.retire(&lent, instance).await;
+        let retired = self.ledger.retire(&lent, writer).await;
         lent.give_back(retired).map_err(StoreError::unknown)
     }
 }

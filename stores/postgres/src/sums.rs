@@ -198,7 +198,7 @@ where
     }
 
     fn in_one_statement<'a>(&self, batch: &'a FlushBatch<K, V>) -> Option<InOneStatement<'a>> {
-        let sql = self.upsert("where exists (select from fresh)", 3);
+        let sql = self.upsert("where exists (select from fresh)", 4);
         Some(InOneStatement { sql, arrays: arrays(batch.entries()) })
     }
 }

@@ -87,7 +87,7 @@ pub trait WriteBatch<K, V>: Send + Sync + 'static {
     }
 }
 
-/// What follows after a list of common table expressions, and its parameters from `$3` on.
+/// What follows after a list of common table expressions, and its parameters from `$4` on.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct InOneStatement<'a> {

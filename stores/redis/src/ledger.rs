@@ -40,6 +40,8 @@ impl Ledger {
     /// A record expires when its instance has shown no sign of life for so long. Default: 90 days. **A batch that is in
     /// doubt for longer stays undelivered**: choose more than the longest outage that is to be survived. At least a
     /// second.
+    ///
+    /// Instances that were started again, with a higher epoch than 1, are never forgotten for that: they may come back.
     #[must_use]
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.forget_after = silence;

@@ -1,9 +1,9 @@
 use std::fmt;
 
 use redis::aio::MultiplexedConnection;
-use redis::{IntoConnectionInfo, RedisResult, Script, cmd, pipe};
+use redis::{IntoConnectionInfo, RedisResult, Script, cmd};
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
-use write_behind::{BatchId, FlushBatch};
+use write_behind::{BatchId, FlushBatch, Writer};
 
 use crate::connection::Connection;
 use crate::error::Error;
@@ -19,9 +19,11 @@ pub struct RedisStore<W> {
     connection: Connection,
     ledger: Ledger,
     write: W,
+    register: Script,
     apply: Script,
     void: Script,
     prune: Script,
+    retire: Script,
 }
 
 impl<W> RedisStore<W> {
@@ -60,9 +62,11 @@ impl<W> RedisStore<W> {
             connection: Connection::new(redis::Client::open(address)?),
             ledger,
             write,
+            register: Script::new(include_str!("lua/register.lua")),
             apply: Script::new(&apply),
             void: Script::new(include_str!("lua/void.lua")),
             prune: Script::new(include_str!("lua/prune.lua")),
+            retire: Script::new(include_str!("lua/retire.lua")),
         };
         let mut lent = store.connection.lend().await?;
         let pong = cmd("PING").exec_async(&mut lent.connection).await;
@@ -125,16 +129,17 @@ impl<W> RedisStore<W> {
     }
 
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
-    /// if it does not yet it never will, because its id is taken out of use.
+    /// if it does not yet it never will, because its id is taken out of use. `epoch`: that of the buffer
+    /// ([`writer`](write_behind::Buffer::writer)).
     ///
     /// # Errors
     ///
     /// Those of Redis.
-    pub async fn void(&self, batch: BatchId) -> Result<Fate, Error> {
+    pub async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, Error> {
         let mut lent = self.connection.lend().await?;
         let mut call = self.void.key(self.ledger.record(batch.instance));
-        let fate =
-            call.arg(batch.sequence).arg(self.ledger.kept_for()).invoke_async(&mut lent.connection).await;
+        call.arg(batch.sequence).arg(epoch).arg(self.ledger.kept_for());
+        let fate = call.invoke_async(&mut lent.connection).await;
         parse(&lent.answered::<String>(fate)?)
     }
 
@@ -145,7 +150,7 @@ impl<W> RedisStore<W> {
         let arguments = self.write.arguments(batch);
         let id = batch.id();
         let mut call = self.apply.key(self.ledger.record(id.instance));
-        call.arg(id.sequence).arg(self.ledger.kept_for());
+        call.arg(id.sequence).arg(batch.epoch()).arg(self.ledger.kept_for());
         for key in &arguments.keys {
             call.key(key);
         }
@@ -157,26 +162,26 @@ impl<W> RedisStore<W> {
         parse(&lent.answered::<String>(fate)?)
     }
 
-    async fn register(&self, instance: u64) -> Result<(), Error> {
-        let record = self.ledger.record(instance);
-        let mut register = pipe();
-        register.atomic().hset_nx(&record, "gate", 0).expire(&record, self.ledger.kept_for());
+    async fn register(&self, writer: Writer) -> Result<u64, Error> {
+        let mut call = self.register.key(self.ledger.record(writer.instance));
+        call.arg(writer.epoch).arg(self.ledger.kept_for());
         let mut lent = self.connection.lend().await?;
-        let registered = register.exec_async(&mut lent.connection).await;
-        lent.answered(registered)
+        let highest = call.invoke_async(&mut lent.connection).await;
+        lent.answered(highest)
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), Error> {
-        let mut call = self.prune.key(self.ledger.record(instance));
-        call.arg(settled_below).arg(self.ledger.kept_for());
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), Error> {
+        let mut call = self.prune.key(self.ledger.record(writer.instance));
+        call.arg(settled_below).arg(writer.epoch).arg(self.ledger.kept_for());
         let mut lent = self.connection.lend().await?;
         let pruned = call.invoke_async(&mut lent.connection).await;
         lent.answered(pruned)
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), Error> {
+    async fn retire(&self, writer: Writer) -> Result<(), Error> {
+        let mut call = self.retire.key(self.ledger.record(writer.instance));
         let mut lent = self.connection.lend().await?;
-        let retired = cmd("DEL").arg(self.ledger.record(instance)).exec_async(&mut lent.connection).await;
+        let retired = call.arg(writer.epoch).invoke_async(&mut lent.connection).await;
         lent.answered(retired)
     }
 }
@@ -185,7 +190,10 @@ fn parse(fate: &str) -> Result<Fate, Error> {
     match fate {
         "unregistered" => Ok(Fate::Unregistered),
         "settled" => Ok(Fate::Settled),
-        recorded => Ok(recorded.parse()?),
+        other => match other.strip_prefix("superseded ").and_then(|by| by.parse().ok()) {
+            Some(by) => Ok(Fate::Superseded { by }),
+            None => Ok(other.parse()?),
+        },
     }
 }
 
@@ -197,24 +205,24 @@ where
     V: Send + Sync,
     W: WriteScript<K, V>,
 {
-    async fn register(&self, instance: u64) -> Result<(), StoreError> {
-        RedisStore::register(self, instance).await.map_err(StoreError::unknown)
+    async fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        RedisStore::register(self, writer).await.map_err(StoreError::unknown)
     }
 
     async fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> {
         RedisStore::apply(self, batch).await.map_err(StoreError::unknown)
     }
 
-    async fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        RedisStore::void(self, batch).await.map_err(StoreError::unknown)
+    async fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        RedisStore::void(self, batch, epoch).await.map_err(StoreError::unknown)
     }
 
-    async fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        RedisStore::prune(self, instance, settled_below).await.map_err(StoreError::unknown)
+    async fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        RedisStore::prune(self, writer, settled_below).await.map_err(StoreError::unknown)
     }
 
-    async fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        RedisStore::retire(self, instance).await.map_err(StoreError::unknown)
+    async fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        RedisStore::retire(self, writer).await.map_err(StoreError::unknown)
     }
 }
 

@@ -1,8 +1,9 @@
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use write_behind::BatchId;
 use write_behind::exactly_once::Fate;
+use write_behind::{BatchId, Writer};
 
 use crate::error::Error;
 use crate::name::TableName;
@@ -66,6 +67,8 @@ impl Ledger {
     /// Instances that have shown no sign of life for so long are forgotten when another one begins: those of
     /// processes that were killed. Default: 90 days. **A batch that is in doubt for longer stays undelivered**:
     /// choose more than the longest outage that is to be survived.
+    ///
+    /// Instances that were started again, with a higher epoch than 1, are never forgotten for that: they may come back.
     #[must_use]
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.forget_after = silence;
@@ -102,7 +105,7 @@ pub(crate) struct Statements {
     forget: [String; 2],
     silence: i64,
     register: String,
-    gate: String,
+    known: String,
     fate: String,
     record: String,
     raise: String,
@@ -115,7 +118,8 @@ impl Statements {
         Statements {
             set_up: format!(
                 "create table if not exists {writers} (
-                    instance integer primary key, gate integer not null, seen_at integer not null);
+                    instance integer primary key, gate integer not null, epoch integer not null,
+                    seen_at integer not null);
                 create table if not exists {fates} (
                     instance integer, sequence integer, fate text not null, primary key (instance, sequence)
                 ) without rowid;"
@@ -123,28 +127,34 @@ impl Statements {
             forget: [
                 format!(
                     "delete from {fates} where instance in (
-                        select instance from {writers} where seen_at < unixepoch() - ?1)"
+                        select instance from {writers} where epoch = 1 and seen_at < unixepoch() - ?1)"
                 ),
-                format!("delete from {writers} where seen_at < unixepoch() - ?1"),
+                format!("delete from {writers} where epoch = 1 and seen_at < unixepoch() - ?1"),
             ],
             silence: i64::try_from(forget_after.as_secs()).unwrap_or(i64::MAX / 2),
             register: format!(
-                "insert into {writers} values (?1, 0, unixepoch())
-                 on conflict (instance) do update set seen_at = excluded.seen_at"
+                "insert into {writers} values (?1, 0, ?2, unixepoch())
+                 on conflict (instance) do update
+                     set epoch = max(epoch, excluded.epoch), seen_at = excluded.seen_at
+                 returning epoch"
             ),
-            gate: format!("select gate from {writers} where instance = ?1"),
+            known: format!("select epoch, gate from {writers} where instance = ?1"),
             fate: format!("select fate from {fates} where instance = ?1 and sequence = ?2"),
             record: format!("insert into {fates} values (?1, ?2, ?3)"),
             raise: format!(
-                "update {writers} set gate = max(gate, ?2), seen_at = unixepoch() where instance = ?1"
+                "update {writers} set gate = max(gate, ?2), seen_at = unixepoch()
+                 where instance = ?1 and epoch <= ?3"
             ),
             prune: format!(
                 "delete from {fates} where instance = ?1
                  and sequence < (select gate from {writers} where instance = ?1)"
             ),
             retire: [
-                format!("delete from {fates} where instance = ?1"),
-                format!("delete from {writers} where instance = ?1"),
+                format!(
+                    "delete from {fates} where instance in (
+                        select instance from {writers} where instance = ?1 and epoch <= ?2)"
+                ),
+                format!("delete from {writers} where instance = ?1 and epoch <= ?2"),
             ],
         }
     }
@@ -153,20 +163,31 @@ impl Statements {
         Ok(step.execute_batch(&self.set_up)?)
     }
 
-    pub(crate) fn register(&self, step: &Transaction<'_>, instance: u64) -> Result<(), Error> {
-        step.execute(&self.register, params![instance.cast_signed()])?;
+    pub(crate) fn register(&self, step: &Transaction<'_>, writer: Writer) -> Result<u64, Error> {
+        let (instance, epoch) = of_writer(writer);
+        let highest: i64 = step.query_row(&self.register, params![instance, epoch], |row| row.get(0))?;
         for forget in &self.forget {
             step.execute(forget, params![self.silence])?;
         }
-        Ok(())
+        Ok(highest.unsigned_abs())
     }
 
-    /// What the ledger says of a batch; `None` if it may be applied or made void.
-    pub(crate) fn fate(&self, step: &Transaction<'_>, batch: BatchId) -> Result<Option<Fate>, Error> {
+    /// What the ledger says of a batch to somebody of that epoch; `None` if it may be applied or made void.
+    pub(crate) fn fate(
+        &self,
+        step: &Transaction<'_>,
+        batch: BatchId,
+        epoch: u64,
+    ) -> Result<Option<Fate>, Error> {
         let (instance, sequence) = in_columns(batch);
-        let mut gate = step.prepare_cached(&self.gate)?;
-        let gate = gate.query_row(params![instance], |row| row.get::<_, i64>(0)).optional()?;
-        let Some(gate) = gate else { return Ok(Some(Fate::Unregistered)) };
+        let mut known = step.prepare_cached(&self.known)?;
+        let known = known.query_row(params![instance], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (highest, gate): (i64, i64) = known.unwrap_or_default();
+        match highest.cmp(&signed(epoch)) {
+            Ordering::Less => return Ok(Some(Fate::Unregistered)),
+            Ordering::Greater => return Ok(Some(Fate::Superseded { by: highest.unsigned_abs() })),
+            Ordering::Equal => {}
+        }
         let mut fate = step.prepare_cached(&self.fate)?;
         let fate = fate.query_row(params![instance, sequence], |row| row.get::<_, String>(0)).optional()?;
         match fate {
@@ -181,22 +202,31 @@ impl Statements {
         Ok(())
     }
 
-    pub(crate) fn prune(&self, step: &Transaction<'_>, instance: u64, below: u64) -> Result<(), Error> {
-        let below = i64::try_from(below).unwrap_or(i64::MAX);
-        step.execute(&self.raise, params![instance.cast_signed(), below])?;
-        step.execute(&self.prune, params![instance.cast_signed()])?;
+    pub(crate) fn prune(&self, step: &Transaction<'_>, writer: Writer, below: u64) -> Result<(), Error> {
+        let (instance, epoch) = of_writer(writer);
+        step.execute(&self.raise, params![instance, signed(below), epoch])?;
+        step.execute(&self.prune, params![instance])?;
         Ok(())
     }
 
-    pub(crate) fn retire(&self, step: &Transaction<'_>, instance: u64) -> Result<(), Error> {
+    pub(crate) fn retire(&self, step: &Transaction<'_>, writer: Writer) -> Result<(), Error> {
+        let (instance, epoch) = of_writer(writer);
         for retire in &self.retire {
-            step.execute(retire, params![instance.cast_signed()])?;
+            step.execute(retire, params![instance, epoch])?;
         }
         Ok(())
     }
 }
 
-/// Sequences count up from 1.
 fn in_columns(batch: BatchId) -> (i64, i64) {
-    (batch.instance.cast_signed(), i64::try_from(batch.sequence).unwrap_or(i64::MAX))
+    (batch.instance.cast_signed(), signed(batch.sequence))
+}
+
+fn of_writer(writer: Writer) -> (i64, i64) {
+    (writer.instance.cast_signed(), signed(writer.epoch))
+}
+
+/// Sequences and epochs count up from 1.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

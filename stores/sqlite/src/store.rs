@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use write_behind::exactly_once::{Fate, Store, StoreError};
-use write_behind::{BatchId, FlushBatch};
+use write_behind::{BatchId, FlushBatch, Writer};
 
 use crate::error::{Error, classify};
 use crate::ledger::{Ledger, Statements};
@@ -115,13 +115,14 @@ impl<W> SqliteStore<W> {
     }
 
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
-    /// if it does not yet it never will, because its id is taken out of use.
+    /// if it does not yet it never will, because its id is taken out of use. `epoch`: that of the buffer
+    /// ([`writer`](write_behind::Buffer::writer)).
     ///
     /// # Errors
     ///
     /// Those of SQLite.
-    pub fn void(&self, batch: BatchId) -> Result<Fate, Error> {
-        self.transaction(|step| match self.ledger.fate(step, batch)? {
+    pub fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, Error> {
+        self.transaction(|step| match self.ledger.fate(step, batch, epoch)? {
             Some(fate) => Ok(fate),
             None => self.ledger.record(step, batch, &Fate::Void).map(|()| Fate::Void),
         })
@@ -146,13 +147,13 @@ where
     V: Send + Sync,
     W: WriteBatch<K, V>,
 {
-    fn register(&self, instance: u64) -> Result<(), StoreError> {
-        self.transaction(|step| self.ledger.register(step, instance)).map_err(StoreError::unknown)
+    fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        self.transaction(|step| self.ledger.register(step, writer)).map_err(StoreError::unknown)
     }
 
     fn apply(&self, batch: &FlushBatch<K, V>) -> Result<Fate, StoreError> {
         let applied = self.transaction(|step| {
-            if let Some(fate) = self.ledger.fate(step, batch.id())? {
+            if let Some(fate) = self.ledger.fate(step, batch.id(), batch.epoch())? {
                 return Ok(fate);
             }
             let refused = self.write.write(step, batch)?;
@@ -163,16 +164,16 @@ where
         applied.map_err(classify)
     }
 
-    fn void(&self, batch: BatchId) -> Result<Fate, StoreError> {
-        SqliteStore::void(self, batch).map_err(StoreError::unknown)
+    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        SqliteStore::void(self, batch, epoch).map_err(StoreError::unknown)
     }
 
-    fn prune(&self, instance: u64, settled_below: u64) -> Result<(), StoreError> {
-        self.transaction(|step| self.ledger.prune(step, instance, settled_below)).map_err(StoreError::unknown)
+    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        self.transaction(|step| self.ledger.prune(step, writer, settled_below)).map_err(StoreError::unknown)
     }
 
-    fn retire(&self, instance: u64) -> Result<(), StoreError> {
-        self.transaction(|step| self.ledger.retire(step, instance)).map_err(StoreError::unknown)
+    fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        self.transaction(|step| self.ledger.retire(step, writer)).map_err(StoreError::unknown)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stands between the service and Postgres and spoils the connection in chosen ways.
+//! Stands between the service and Postgres or Redis and spoils the connection in chosen ways.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -140,7 +140,12 @@ fn relay(mut client: TcpStream, shared: &Shared) {
 }
 
 fn take_spoil(shared: &Shared, bytes: &[u8]) -> Option<Spoil> {
-    if executes(bytes) { shared.next.lock().unwrap().take() } else { None }
+    if executes(bytes) || evaluates(bytes) { shared.next.lock().unwrap().take() } else { None }
+}
+
+/// Whether a script is run that Redis knows.
+fn evaluates(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"*") && bytes.windows(7).any(|word| word == b"EVALSHA")
 }
 
 /// Whether a prepared statement is executed, which begins with a Bind message. Messages are a byte

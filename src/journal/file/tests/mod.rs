@@ -43,7 +43,7 @@ impl Content {
     pub(super) fn all(&self) -> Changes {
         let mut changes = Changes::default();
         for (key, value) in &self.pending {
-            changes.pending.push(key, Some(value));
+            changes.pending.row(key, Some(value));
         }
         changes.batches = self.batches.iter().map(|(sequence, it)| (*sequence, Some(it.clone()))).collect();
         changes
@@ -67,8 +67,8 @@ impl Find for Content {
 pub(super) fn some_changes(n: u64) -> Changes {
     let mut changes = Changes::default();
     let key = |n: u64| (n % 7).to_be_bytes();
-    changes.pending.push(&key(n), Some(format!("value {n}").as_bytes()));
-    changes.pending.push(&key(n + 3), None);
+    changes.pending.row(&key(n), Some(format!("value {n}").as_bytes()));
+    changes.pending.row(&key(n + 3), None);
     changes.batches.insert(n, Some(format!("batch {n}").into_bytes()));
     if n > 2 {
         changes.batches.insert(n - 2, None);

@@ -22,14 +22,14 @@ async fn judge<W: WriteBatch<String, Sum<i64>>>(database: &Database, seed: u64, 
     let pool = first.pool().clone();
     let config = database.config();
     // The kit makes sinks without awaiting, and the storm makes about a dozen.
-    let stores = join_all((0..40).map(|_| PostgresStore::on(pool.clone(), write(), Ledger::default())));
+    let stores = join_all((0..60).map(|_| PostgresStore::on(pool.clone(), write(), Ledger::default())));
     let mut stores: Vec<_> = stores.await.into_iter().map(Result::unwrap).collect();
     let refuse = |page: Option<&String>| {
         let page = page.map(|page| format!("; insert into forbidden values ('{page}')"));
         blocking(&config, format!("delete from forbidden{}", page.unwrap_or_default()));
     };
     let make = || ExactlyOnce::new(stores.pop().expect("there are enough")).prune_every(4);
-    let kit = Conformance::new(|n| format!("page-{n}"), Sum).seed(seed).refuse(refuse);
+    let kit = Conformance::new(|n| format!("page-{n}"), Sum).seed(seed).refuse(refuse).journaled();
     let read = async || {
         settled(database, &pool).await;
         database.totals().await

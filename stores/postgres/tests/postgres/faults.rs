@@ -5,7 +5,7 @@ use std::time::Duration;
 use test_servers::{Proxy, Spoil, eventually};
 use tokio::task::block_in_place;
 use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
-use write_behind::{Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer};
+use write_behind::{Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer, Writer};
 use write_behind_postgres::PostgresStore;
 
 use crate::database::{Database, LONG, views};
@@ -120,7 +120,7 @@ async fn a_copy_that_meets_the_pruning_of_its_record_counts_no_second_time() {
     let Some(mut database) = Database::new().await else { return };
     let store = of_views(PostgresStore::connect(database.config(), views()).await.unwrap());
     let batch = FlushBatch::builder(7, 5).entry("page".to_owned(), Sum(1), 1).build();
-    store.register(7).await.unwrap();
+    store.register(Writer::new(7, 1)).await.unwrap();
     assert_eq!(store.apply(&batch).await.unwrap(), Fate::Applied);
     let pruning = database.client.transaction().await.unwrap();
     pruning.batch_execute("update write_behind_writers set gate = 6").await.unwrap();

@@ -3,6 +3,7 @@
 mod columns;
 mod conformance;
 mod database;
+mod epochs;
 mod faults;
 mod names;
 mod refusals;

@@ -93,28 +93,31 @@ async fn the_ledger_stays_small_and_knows_below_what_all_is_settled() {
 async fn a_batch_in_doubt_can_be_asked_for() {
     let Some(database) = Database::new().await else { return };
     let store = PostgresStore::connect(database.config(), views()).await.unwrap();
-    assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Unregistered);
-    database.run("insert into write_behind_writers values (7, 3)").await;
+    assert_eq!(store.void(BatchId::new(7, 5), 1).await.unwrap(), Fate::Unregistered);
+    database.run("insert into write_behind_writers values (7, 3, 1)").await;
     database.run("insert into write_behind_fates values (7, 4, 'applied')").await;
-    assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Void);
-    assert_eq!(store.void(BatchId::new(7, 4)).await.unwrap(), Fate::Applied);
-    assert_eq!(store.void(BatchId::new(7, 2)).await.unwrap(), Fate::Settled);
+    assert_eq!(store.void(BatchId::new(7, 5), 1).await.unwrap(), Fate::Void);
+    assert_eq!(store.void(BatchId::new(7, 4), 1).await.unwrap(), Fate::Applied);
+    assert_eq!(store.void(BatchId::new(7, 2), 1).await.unwrap(), Fate::Settled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_that_were_quiet_for_long_are_forgotten_when_another_one_begins() {
+async fn instances_that_were_quiet_for_long_are_forgotten_unless_they_can_come_back() {
     let Some(database) = Database::new().await else { return };
     let ledger = Ledger::new().forget_after(Duration::from_secs(60));
     let store = PostgresStore::connect_with(database.config(), views(), ledger).await.unwrap();
     let quiet = "insert into write_behind_writers values
-                     (7, 0, now() - interval '70 s'), (8, 0, now() - interval '50 s')";
+                     (7, 0, 1, now() - interval '70 s'), (8, 0, 1, now() - interval '50 s'),
+                     (16, 0, 2, now() - interval '70 s')";
     database.run(quiet).await;
-    database.run("insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied')").await;
+    database
+        .run("insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied'), (16, 1, 'applied')")
+        .await;
     let buffer: SummingBuffer<String, i64> = Buffer::builder().start_async(ExactlyOnce::new(store)).unwrap();
     buffer.add("page", 1).unwrap();
     buffer.shutdown_async(LONG).await.unwrap();
-    assert_eq!(database.number("select sum(instance)::bigint from write_behind_writers").await, 8);
-    assert_eq!(database.number("select sum(instance)::bigint from write_behind_fates").await, 8);
+    assert_eq!(database.number("select sum(instance)::bigint from write_behind_writers").await, 8 + 16);
+    assert_eq!(database.number("select sum(instance)::bigint from write_behind_fates").await, 8 + 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ async fn judge<W: WriteScript<String, Sum<i64>>>(
 ) -> Report {
     // One store for all, so that there is one connection at most that is not closed.
     let store = Arc::new(RedisStore::connect(redis.url(), write).await.unwrap());
-    let kit = Conformance::new(|n| format!("page-{n}"), Sum).seed(seed).refuse(refuse);
+    let kit = Conformance::new(|n| format!("page-{n}"), Sum).seed(seed).refuse(refuse).journaled();
     let make = || ExactlyOnce::new(Arc::clone(&store)).prune_every(4);
     let read = async || {
         redis.settle();

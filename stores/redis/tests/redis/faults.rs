@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Commands;
 use tokio::task::block_in_place;
 use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
-use write_behind::{BatchId, Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer};
+use write_behind::{BatchId, Buffer, FlushBatch, RetryPolicy, Sum, SummingBuffer, Writer};
 use write_behind_redis::{Arguments, HashSums, Ledger, OwnScript, RedisStore};
 
 use crate::server::{LONG, Redis};
@@ -49,7 +49,7 @@ async fn the_ledger_stays_small_and_expires() {
     }
     let [record] = &redis.records()[..] else { panic!("one instance") };
     let fields = redis.hash(record);
-    assert!((2..=11).contains(&fields.len()), "{fields:?}");
+    assert!((3..=12).contains(&fields.len()), "{fields:?}");
     assert!(fields["gate"].parse::<u64>().unwrap() > 80, "{fields:?}");
     let seconds: i64 = redis.ask(|redis| redis.ttl(record));
     assert!((900..=1_000).contains(&seconds), "{seconds}");
@@ -61,13 +61,13 @@ async fn a_batch_in_doubt_can_be_asked_for() {
     let Some(redis) = Redis::start() else { return };
     let sums = HashSums::<String, Sum<i64>>::new("views");
     let store = RedisStore::connect(redis.url(), sums).await.unwrap();
-    assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Unregistered);
-    let fields = [("gate", "3"), ("4", "applied")];
+    assert_eq!(store.void(BatchId::new(7, 5), 1).await.unwrap(), Fate::Unregistered);
+    let fields = [("gate", "3"), ("epoch", "1"), ("4", "applied")];
     redis.ask(|redis| redis.hset_multiple::<_, _, _, ()>("write_behind:0000000000000007", &fields));
-    assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Void);
-    assert_eq!(store.void(BatchId::new(7, 5)).await.unwrap(), Fate::Void);
-    assert_eq!(store.void(BatchId::new(7, 4)).await.unwrap(), Fate::Applied);
-    assert_eq!(store.void(BatchId::new(7, 2)).await.unwrap(), Fate::Settled);
+    assert_eq!(store.void(BatchId::new(7, 5), 1).await.unwrap(), Fate::Void);
+    assert_eq!(store.void(BatchId::new(7, 5), 1).await.unwrap(), Fate::Void);
+    assert_eq!(store.void(BatchId::new(7, 4), 1).await.unwrap(), Fate::Applied);
+    assert_eq!(store.void(BatchId::new(7, 2), 1).await.unwrap(), Fate::Settled);
 }
 
 fn batch(sequence: u64) -> FlushBatch<String, Sum<i64>> {
@@ -84,20 +84,20 @@ async fn what_is_void_settled_or_of_nobody_is_not_applied() {
     let Some(redis) = Redis::start() else { return };
     let store = of_views(RedisStore::connect(redis.url(), HashSums::new("views")).await.unwrap());
     assert_eq!(store.apply(&batch(1)).await.unwrap(), Fate::Unregistered);
-    store.register(7).await.unwrap();
+    store.register(Writer::new(7, 1)).await.unwrap();
     for (sequence, fate) in [(1, Fate::Applied), (2, Fate::Applied), (3, Fate::Void)] {
         if fate == Fate::Void {
-            store.void(BatchId::new(7, sequence)).await.unwrap();
+            store.void(BatchId::new(7, sequence), 1).await.unwrap();
         }
         assert_eq!(store.apply(&batch(sequence)).await.unwrap(), fate);
     }
-    store.prune(7, 3).await.unwrap();
-    store.register(7).await.unwrap();
+    store.prune(Writer::new(7, 1), 3).await.unwrap();
+    store.register(Writer::new(7, 1)).await.unwrap();
     assert_eq!(store.apply(&batch(2)).await.unwrap(), Fate::Settled);
     redis.ask(|redis| redis.persist::<_, ()>("write_behind:0000000000000007"));
     assert_eq!(store.apply(&batch(4)).await.unwrap(), Fate::Applied);
     assert!(redis.ask(|redis| redis.ttl::<_, i64>("write_behind:0000000000000007")) > 0);
-    store.retire(7).await.unwrap();
+    store.retire(Writer::new(7, 1)).await.unwrap();
     assert_eq!(store.apply(&batch(4)).await.unwrap(), Fate::Unregistered);
     assert_eq!(redis.totals("views")["page"], 3);
 }

@@ -1,6 +1,7 @@
 //! The stores over a real server.
 
 mod conformance;
+mod epochs;
 mod faults;
 mod hashes;
 mod server;

@@ -15,6 +15,7 @@ fn judge<W: WriteBatch<String, Sum<i64>>>(file: &File, seed: u64, write: impl Fn
     Conformance::new(|n| format!("page-{n}"), Sum)
         .seed(seed)
         .refuse(|page| file.refuse(page))
+        .journaled()
         .run(make, || file.totals("select page, views from page_views"))
 }
 

@@ -2,6 +2,7 @@
 
 mod columns;
 mod conformance;
+mod epochs;
 mod file;
 mod names;
 mod refusals;

@@ -93,25 +93,30 @@ fn a_batch_in_doubt_can_be_asked_for() {
     let file = File::new();
     let store = SqliteStore::open(file.path(), views()).unwrap();
     let batch = BatchId::new(7, 1);
-    assert_eq!(store.void(batch).unwrap(), Fate::Unregistered);
-    file.run("insert into write_behind_writers values (7, 0, unixepoch())");
-    assert_eq!(store.void(batch).unwrap(), Fate::Void);
+    assert_eq!(store.void(batch, 1).unwrap(), Fate::Unregistered);
+    file.run("insert into write_behind_writers values (7, 0, 1, unixepoch())");
+    assert_eq!(store.void(batch, 1).unwrap(), Fate::Void);
     file.run("insert into write_behind_fates values (7, 2, 'applied')");
-    assert_eq!(store.void(BatchId::new(7, 2)).unwrap(), Fate::Applied);
+    assert_eq!(store.void(BatchId::new(7, 2), 1).unwrap(), Fate::Applied);
 }
 
 #[test]
-fn instances_that_were_quiet_for_long_are_forgotten_when_another_one_begins() {
+fn instances_that_were_quiet_for_long_are_forgotten_unless_they_can_come_back() {
     let file = File::new();
     let ledger = Ledger::new().forget_after(Duration::from_secs(60));
     let store = SqliteStore::open_with(file.path(), views(), ledger).unwrap();
-    file.run("insert into write_behind_writers values (7, 0, unixepoch() - 70), (8, 0, unixepoch() - 50)");
-    file.run("insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied')");
+    file.run(
+        "insert into write_behind_writers values
+             (7, 0, 1, unixepoch() - 70), (8, 0, 1, unixepoch() - 50), (16, 0, 2, unixepoch() - 70)",
+    );
+    file.run(
+        "insert into write_behind_fates values (7, 1, 'applied'), (8, 1, 'applied'), (16, 1, 'applied')",
+    );
     let buffer: SummingBuffer<String, i64> = Buffer::builder().start(ExactlyOnce::new(store)).unwrap();
     buffer.add("page", 1).unwrap();
     buffer.shutdown(LONG).unwrap();
-    assert_eq!(file.number("select sum(instance) from write_behind_writers"), 8);
-    assert_eq!(file.number("select sum(instance) from write_behind_fates"), 8);
+    assert_eq!(file.number("select sum(instance) from write_behind_writers"), 8 + 16);
+    assert_eq!(file.number("select sum(instance) from write_behind_fates"), 8 + 16);
 }
 
 #[test]

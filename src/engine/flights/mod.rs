@@ -1,6 +1,9 @@
 //! The batches that have been taken and not yet settled. One stage each; retries and flush timeouts
 //! are on one agenda.
 
+mod kept;
+mod recorded;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -8,11 +11,15 @@ use super::sequence::Sequence;
 use super::tick::{self, Tick};
 use crate::failure::{Effect, FailureCause};
 
+pub(crate) use recorded::Standing;
+
 /// What a batch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Its id is reserved, its entries are being taken. To `Ready`.
     Assembling,
+    /// Waits for a journal to know it. To `Ready`.
+    Unrecorded(Queue),
     /// Waits in a queue for a worker. To `Running`.
     Ready,
     /// A callback works on it. To `Failed` or `Settling`.
@@ -28,6 +35,24 @@ enum Stage {
     Kept { whole: bool },
 }
 
+/// Whether the journal has a batch as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    /// Not yet. To `Writing`.
+    Noted,
+    /// It is just being written. To `Done`, or back to `Noted` if the batch changes meanwhile.
+    Writing,
+    /// It has, or there is no journal.
+    Done,
+}
+
+/// Which of the two queues of what is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Fresh,
+    Retries,
+}
+
 /// A batch in flight; `B` is how the driver holds its content.
 #[derive(Debug)]
 struct Flight<B> {
@@ -36,6 +61,11 @@ struct Flight<B> {
     cause: Option<FailureCause>,
     /// An attempt may have been applied: only the identical content may be sent again.
     frozen: bool,
+    record: Record,
+    /// The next thing is not an attempt: it is to be given up.
+    doomed: bool,
+    /// It was given up in an earlier life, and that life's `handle_error` may have dealt with it.
+    handed_over: bool,
     stage: Stage,
 }
 
@@ -47,6 +77,8 @@ pub(crate) struct Started<B> {
     pub(crate) attempt: u32,
     /// Every earlier one is settled for good.
     pub(crate) settled_below: Sequence,
+    /// No attempt: it is to be given up.
+    pub(crate) doomed: Option<Past>,
 }
 
 /// What is known of a batch whose attempt has failed.
@@ -82,6 +114,13 @@ impl Ready {
         self.fresh.len() + self.retries.len()
     }
 
+    fn push(&mut self, sequence: Sequence, queue: Queue) {
+        match queue {
+            Queue::Fresh => self.fresh.push_back(sequence),
+            Queue::Retries => self.retries.push_back(sequence),
+        }
+    }
+
     fn pop(&mut self) -> Option<Sequence> {
         let fresh_first = self.fresh_next;
         self.fresh_next = !fresh_first;
@@ -101,6 +140,12 @@ pub(crate) struct Flights<B> {
     agenda: BTreeSet<(Tick, Sequence)>,
     ready: Ready,
     next_sequence: Sequence,
+    /// A journal has to know a batch before an attempt is made.
+    journaled: bool,
+    /// How many fresh ones wait for that.
+    waiting: usize,
+    /// Over, but not in the journal.
+    ended: BTreeSet<Sequence>,
     /// How many of them are kept.
     kept: usize,
     /// Workers that make one attempt after the other as long as there are any.
@@ -108,12 +153,15 @@ pub(crate) struct Flights<B> {
 }
 
 impl<B: Clone> Flights<B> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(journaled: bool) -> Self {
         Flights {
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
             ready: Ready::default(),
             next_sequence: Sequence::FIRST,
+            journaled,
+            waiting: 0,
+            ended: BTreeSet::new(),
             kept: 0,
             active: 0,
         }
@@ -138,23 +186,33 @@ impl<B: Clone> Flights<B> {
     pub(crate) fn reserve(&mut self, batches: usize) -> Sequence {
         let first = self.next_sequence;
         self.next_sequence = first.after(batches);
-        let flight =
-            || Flight { batch: None, attempts: 0, cause: None, frozen: false, stage: Stage::Assembling };
-        self.live.extend(first.until(self.next_sequence).map(|sequence| (sequence, flight())));
+        let record = self.unrecorded();
+        let flights = first.until(self.next_sequence).map(|sequence| (sequence, Flight::new(record)));
+        self.live.extend(flights);
         first
     }
 
     /// The reserved batch has got its entries and waits for a worker.
     pub(crate) fn launch(&mut self, sequence: Sequence, batch: B) {
+        self.flight(sequence).batch = Some(batch);
+        self.make_ready(sequence, Queue::Fresh);
+    }
+
+    /// The batch is to be sent as soon as a worker is free, and the journal has it.
+    fn make_ready(&mut self, sequence: Sequence, queue: Queue) {
         let flight = self.flight(sequence);
-        flight.batch = Some(batch);
-        flight.stage = Stage::Ready;
-        self.ready.fresh.push_back(sequence);
+        if flight.record == Record::Done {
+            flight.stage = Stage::Ready;
+            self.ready.push(sequence, queue);
+        } else {
+            flight.stage = Stage::Unrecorded(queue);
+            self.waiting += usize::from(queue == Queue::Fresh);
+        }
     }
 
     /// How many batches wait for their first attempt.
     pub(crate) fn fresh(&self) -> usize {
-        self.ready.fresh.len()
+        self.ready.fresh.len() + self.waiting
     }
 
     /// How many more workers there is work for, `most` in all. They are counted as active from here on:
@@ -177,13 +235,16 @@ impl<B: Clone> Flights<B> {
             return None;
         };
         let settled_below = self.settled_below();
+        if let Some(job) = self.start_giving_up(sequence, settled_below) {
+            return Some(job);
+        }
         let overdue_at = tick::ceil(now.saturating_add(timeout));
         self.agenda.insert((overdue_at, sequence));
         let flight = self.flight(sequence);
         flight.attempts += 1;
         flight.stage = Stage::Running { since: now, overdue_at: Some(overdue_at) };
         let batch = flight.batch.clone().unwrap_or_else(|| unreachable!("what is ready has its content"));
-        Some(Started { batch, attempt: flight.attempts, settled_below })
+        Some(Started { batch, attempt: flight.attempts, settled_below, doomed: None })
     }
 
     /// The callback is back, with a failure, of which it says what that means for the batch, or without.
@@ -226,7 +287,11 @@ impl<B: Clone> Flights<B> {
 
     /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
     pub(crate) fn remove(&mut self, sequence: Sequence) -> Option<B> {
-        self.live.remove(&sequence)?.batch
+        let flight = self.live.remove(&sequence)?;
+        if self.journaled {
+            self.ended.insert(sequence);
+        }
+        flight.batch
     }
 
     /// Takes back the batches that were reserved last, from this one on, and have got no entries.
@@ -247,53 +312,14 @@ impl<B: Clone> Flights<B> {
 
     /// A batch that was given up gets its content back, and fresh attempts from `until` on.
     pub(crate) fn requeue(&mut self, sequence: Sequence, batch: B, until: Tick) {
+        let record = self.unrecorded();
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.attempts = 0;
         flight.frozen = true;
+        flight.record = record;
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
-    }
-
-    /// A batch that was given up gets back what is to be kept of it.
-    pub(crate) fn keep(&mut self, sequence: Sequence, batch: B, frozen: bool, whole: bool) {
-        let flight = self.flight(sequence);
-        flight.batch = Some(batch);
-        flight.frozen = frozen;
-        flight.stage = Stage::Kept { whole };
-        self.kept += 1;
-    }
-
-    /// The kept batches that can be offered again.
-    pub(crate) fn offerable(&self) -> Vec<Sequence> {
-        let offerable =
-            |flight: &Flight<B>| matches!(flight.stage, Stage::Kept { whole } if whole || !flight.frozen);
-        self.live.iter().filter(|(_, flight)| offerable(flight)).map(|(&sequence, _)| sequence).collect()
-    }
-
-    /// Takes the content out of a batch to offer it again. `None` if it is not kept any more.
-    pub(crate) fn take_back(&mut self, sequence: Sequence) -> Option<(B, Past)> {
-        if !matches!(self.live.get(&sequence)?.stage, Stage::Kept { .. }) {
-            return None;
-        }
-        let content = self.take_content(sequence)?;
-        let Flight { attempts, cause, frozen, .. } = self.flight(sequence);
-        let past = Past { attempts: *attempts, cause: cause.clone()?, frozen: *frozen };
-        Some((content, past))
-    }
-
-    /// A batch that was kept is ready again, as it is, with fresh attempts.
-    pub(crate) fn offer(&mut self, sequence: Sequence, batch: B) {
-        let flight = self.flight(sequence);
-        flight.batch = Some(batch);
-        flight.attempts = 0;
-        flight.stage = Stage::Ready;
-        self.ready.retries.push_back(sequence);
-    }
-
-    /// Takes out what is kept.
-    pub(crate) fn take_kept(&mut self) -> Vec<Stranded<B>> {
-        self.take_out(|flight| matches!(flight.stage, Stage::Kept { .. }))
     }
 
     /// The content of a batch.
@@ -315,15 +341,17 @@ impl<B: Clone> Flights<B> {
             self.agenda.pop_first();
             let flight = self.flight(sequence);
             match flight.stage {
-                Stage::Backoff { .. } => {
-                    flight.stage = Stage::Ready;
-                    self.ready.retries.push_back(sequence);
-                }
+                Stage::Backoff { .. } => self.make_ready(sequence, Queue::Retries),
                 Stage::Running { since, .. } => {
                     flight.stage = Stage::Running { since, overdue_at: None };
                     overdue.push((sequence, now.saturating_sub(since)));
                 }
-                Stage::Assembling | Stage::Ready | Stage::Failed | Stage::Settling | Stage::Kept { .. } => {}
+                Stage::Assembling
+                | Stage::Unrecorded(_)
+                | Stage::Ready
+                | Stage::Failed
+                | Stage::Settling
+                | Stage::Kept { .. } => {}
             }
         }
         overdue
@@ -331,12 +359,14 @@ impl<B: Clone> Flights<B> {
 
     /// Shutdown: readies everything that waits for a later attempt.
     pub(crate) fn hurry(&mut self) {
-        for (&sequence, flight) in &mut self.live {
-            if let Stage::Backoff { until } = flight.stage {
-                self.agenda.remove(&(until, sequence));
-                flight.stage = Stage::Ready;
-                self.ready.retries.push_back(sequence);
-            }
+        let waits = |(&sequence, flight): (&Sequence, &Flight<B>)| match flight.stage {
+            Stage::Backoff { until } => Some((until, sequence)),
+            _ => None,
+        };
+        let waiting: Vec<_> = self.live.iter().filter_map(waits).collect();
+        for (until, sequence) in waiting {
+            self.agenda.remove(&(until, sequence));
+            self.make_ready(sequence, Queue::Retries);
         }
     }
 
@@ -344,6 +374,7 @@ impl<B: Clone> Flights<B> {
     pub(crate) fn strand(&mut self) -> Vec<Stranded<B>> {
         self.agenda.clear();
         self.ready = Ready::default();
+        self.waiting = 0;
         self.take_out(|flight| !matches!(flight.stage, Stage::Settling | Stage::Assembling))
     }
 
@@ -360,8 +391,13 @@ impl<B: Clone> Flights<B> {
         out.into_values().filter_map(Flight::stranded).collect()
     }
 
+    fn unrecorded(&self) -> Record {
+        if self.journaled { Record::Noted } else { Record::Done }
+    }
+
     fn settled_below(&self) -> Sequence {
-        self.live.keys().next().copied().unwrap_or(self.next_sequence)
+        let lowest = [self.live.keys().next(), self.ended.first()].into_iter().flatten().min();
+        lowest.copied().unwrap_or(self.next_sequence)
     }
 
     fn flight(&mut self, sequence: Sequence) -> &mut Flight<B> {
@@ -372,8 +408,14 @@ impl<B: Clone> Flights<B> {
 }
 
 impl<B> Flight<B> {
+    fn new(record: Record) -> Self {
+        let (attempts, cause, frozen) = (0, None, false);
+        let (doomed, handed_over) = (false, false);
+        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, stage: Stage::Assembling }
+    }
+
     fn stranded(self) -> Option<Stranded<B>> {
-        let Flight { batch, attempts, cause, frozen, stage } = self;
+        let Flight { batch, attempts, cause, frozen, stage, .. } = self;
         let content = batch?;
         let past = cause.map(|cause| Past { attempts, cause, frozen });
         Some(match (stage, past) {

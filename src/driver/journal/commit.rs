@@ -1,0 +1,288 @@
+//! Collecting what has changed, and writing it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::disk::{Changes, Disk, Head};
+use super::frame;
+use super::progress::Work;
+use super::{Journal, Records};
+use crate::aggregate::Aggregate;
+use crate::driver::core::Core;
+use crate::driver::intake::HOLD;
+use crate::driver::sync::{MutexGuard, Ordering, spawn};
+use crate::engine::flights::Standing;
+use crate::engine::sequence::Sequence;
+use crate::journal::{CodecError, JournalError, OnDiskFailure};
+use crate::key::Key;
+
+/// How many sequences may be used between two commits: those that a start passes over, because nobody knows
+/// whether they were.
+const AHEAD: usize = 1 << 20;
+
+/// Starts the thread that writes the journal. It ends when the buffer is over.
+pub(crate) fn start<K: Key, V: Aggregate, S>(core: &Arc<Core<K, V, S>>) -> std::io::Result<()>
+where
+    S: BuildHasher + Send + Sync + 'static,
+{
+    let core = Arc::clone(core);
+    spawn("write-behind journal".to_owned(), move || {
+        let Some(journal) = &core.journal else { return };
+        loop {
+            let work = journal.progress.wait_for_work(&core.clock);
+            if work == Work::Over {
+                return;
+            }
+            core.keep_journal(journal, work);
+        }
+    })
+}
+
+/// What a commit writes, and whom that concerns.
+struct Commit {
+    changes: Changes,
+    /// Batches that may be sent when it is written.
+    recorded: Vec<Sequence>,
+    /// Batches that can be forgotten then.
+    ended: Vec<Sequence>,
+    next_sequence: Sequence,
+}
+
+type Assembly<'a, K, V> = MutexGuard<'a, Records<K, V>>;
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// Does what there is to do for the journal, where no thread does. Says whether there was anything.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn keep_journal_inline(&self) -> bool {
+        let Some(journal) = &self.journal else { return false };
+        let work = journal.progress.work(&self.clock).filter(|work| *work != Work::Over);
+        work.into_iter().for_each(|work| self.keep_journal(journal, work));
+        work.is_some()
+    }
+
+    fn keep_journal(&self, journal: &Journal<K, V>, work: Work) {
+        let mut place = journal.disk.lock();
+        let Some(disk) = &mut *place else { return };
+        match work {
+            Work::Commit { all } => self.commit(journal, &mut **disk, all),
+            Work::Replace => self.replace(journal, &mut **disk),
+            Work::Over => {}
+        }
+    }
+
+    /// Collects, in small portions, and writes.
+    fn commit(&self, journal: &Journal<K, V>, disk: &mut dyn Disk, all: bool) {
+        let round = journal.progress.begin(all);
+        if all {
+            for partition in 0..self.intake.partitions() {
+                while self.collect_some(partition, &mut self.dispatch.pause_assembly()) {}
+            }
+        }
+        let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
+        self.write(journal, disk, round, collected);
+    }
+
+    /// Collects what has changed in a partition. Says whether there is more.
+    fn collect_some(&self, partition: usize, records: &mut Assembly<'_, K, V>) -> bool {
+        let Some(mut shard) = self.intake.look(partition) else { return false };
+        shard.has_changes() && shard.show_changes(HOLD, &mut records.visit())
+    }
+
+    /// Takes what was recorded. What is left to encode is encoded when the lock is released.
+    fn take_records(
+        &self,
+        journal: &Journal<K, V>,
+        records: &mut Assembly<'_, K, V>,
+    ) -> impl FnOnce() -> Result<Commit, CodecError> + use<K, V, S> {
+        let taken = records.take();
+        let batches = taken.changes.batches.keys().copied().map(Sequence::numbered);
+        let recorded: Vec<_> =
+            batches.chain(taken.batches.iter().map(|batch| Sequence::of(batch.id))).collect();
+        let (ended, next_sequence): (Vec<_>, _) = {
+            let mut flights = self.dispatch.flights();
+            flights.recording(recorded.iter().copied());
+            (flights.ended().collect(), flights.next_sequence())
+        };
+        let codec = journal.codec();
+        move || {
+            let mut changes = taken.changes;
+            changes.pending.settle();
+            for batch in &taken.batches {
+                let mut content = Vec::new();
+                frame::write_batch(&*codec, &batch.entries, &Standing::Sent, &mut content)?;
+                changes.batches.insert(batch.id.sequence, Some(content));
+            }
+            // Whoever needs a batch's content for itself waits until nobody else has it.
+            drop(taken.batches);
+            changes.batches.extend(ended.iter().map(|sequence| (sequence.number(), None)));
+            taken.failed.map_or(Ok(Commit { changes, recorded, ended, next_sequence }), Err)
+        }
+    }
+
+    fn head(&self, journal: &Journal<K, V>, next_sequence: Sequence) -> Head {
+        let next_sequence = next_sequence.after(AHEAD).number();
+        Head { instance: self.instance, epoch: journal.epoch, next_sequence }
+    }
+
+    fn write(
+        &self,
+        journal: &Journal<K, V>,
+        disk: &mut dyn Disk,
+        round: u64,
+        collected: impl FnOnce() -> Result<Commit, CodecError>,
+    ) {
+        let written =
+            self.callbacks.call(collected).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
+        let written = written.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
+            let nothing = commit.changes.pending.is_empty() && commit.changes.batches.is_empty();
+            if !nothing {
+                disk.commit(&self.head(journal, commit.next_sequence), &commit.changes)?;
+                journal.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(commit)
+        });
+        match written {
+            Ok(commit) => self.written(journal, round, &commit),
+            Err(error) => self.disk_failed(journal, error),
+        }
+    }
+
+    fn written(&self, journal: &Journal<K, V>, round: u64, commit: &Commit) {
+        let readied = {
+            let mut flights = self.dispatch.flights();
+            flights.forgotten(commit.ended.iter().copied());
+            flights.recorded(commit.recorded.iter().copied())
+        };
+        if journal.progress.finish(round).is_some() {
+            self.intake.refuse(false);
+            self.callbacks.observe(|observer| observer.journal_recovered(&self.settings.name));
+        }
+        if readied {
+            self.dispatch.doorbell().ring();
+        }
+    }
+
+    fn disk_failed(&self, journal: &Journal<K, V>, error: JournalError) {
+        let error = Arc::new(error);
+        journal.failures.fetch_add(1, Ordering::Relaxed);
+        let new = journal.progress.fail(Arc::clone(&error), self.clock.now());
+        match journal.on_failure {
+            OnDiskFailure::Refuse if new => self.intake.refuse(true),
+            // Also if they wait again, for a fresh file that has failed too.
+            OnDiskFailure::GoOn if self.dispatch.flights().set_journaled(false) => {
+                self.dispatch.doorbell().ring()
+            }
+            _ => {}
+        }
+        self.callbacks.observe(|observer| observer.journal_failed(&self.settings.name, &error));
+    }
+
+    /// Writes everything that there is into a fresh file.
+    fn replace(&self, journal: &Journal<K, V>, disk: &mut dyn Disk) {
+        let round = journal.progress.begin(true);
+        let collected = self.collect_all(journal, &mut self.dispatch.pause_assembly());
+        self.write_afresh(journal, disk, round, collected);
+    }
+
+    fn write_afresh(
+        &self,
+        journal: &Journal<K, V>,
+        disk: &mut dyn Disk,
+        round: u64,
+        collected: Result<Commit, CodecError>,
+    ) {
+        let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
+            disk.replace(&self.head(journal, commit.next_sequence), &commit.changes)?;
+            Ok(commit)
+        });
+        match written {
+            Ok(commit) => {
+                journal.commits.fetch_add(1, Ordering::Relaxed);
+                self.written(journal, round, &commit);
+            }
+            Err(error) => self.disk_failed(journal, error),
+        }
+    }
+
+    /// All that a fresh file has to hold.
+    fn collect_all(
+        &self,
+        journal: &Journal<K, V>,
+        records: &mut Assembly<'_, K, V>,
+    ) -> Result<Commit, CodecError> {
+        drop(records.take());
+        for mut shard in self.intake.shards() {
+            shard.show_all(&mut records.visit());
+        }
+        let (batches, ended, next_sequence) = {
+            let mut flights = self.dispatch.flights();
+            // From here on they wait again.
+            flights.set_journaled(true);
+            let ended: Vec<_> = flights.ended().collect();
+            let all: Vec<_> = flights.sequences().collect();
+            flights.recording(all);
+            (flights.contents(), ended, flights.next_sequence())
+        };
+        let mut taken = records.take();
+        let changes = &mut taken.changes;
+        changes.pending.settle();
+        let mut recorded = Vec::with_capacity(batches.len());
+        for (sequence, batch, state) in batches {
+            let mut content = Vec::new();
+            frame::write_batch(&*journal.codec, &batch.entries, &state, &mut content)?;
+            changes.batches.insert(sequence.number(), Some(content));
+            recorded.push(sequence);
+        }
+        for (sequence, content) in records.in_hand() {
+            changes.batches.insert(sequence.number(), Some(content.clone()));
+            recorded.push(sequence);
+        }
+        let commit = Commit { changes: taken.changes, recorded, ended, next_sequence };
+        taken.failed.map_or(Ok(commit), Err)
+    }
+
+    /// The end of draining: all that is left is written, while nothing is taken, split or put back any more. Says whether
+    /// it is on disk.
+    pub(crate) fn commit_last(
+        &self,
+        journal: &Journal<K, V>,
+        disk: &mut dyn Disk,
+        records: &mut Assembly<'_, K, V>,
+    ) -> bool {
+        let round = journal.progress.begin(true);
+        if journal.progress.trouble().is_some() {
+            let collected = self.collect_all(journal, records);
+            self.write_afresh(journal, disk, round, collected);
+        } else {
+            for partition in 0..self.intake.partitions() {
+                while self.collect_some(partition, records) {}
+            }
+            let collected = self.take_records(journal, records);
+            self.write(journal, disk, round, collected);
+        }
+        journal.progress.trouble().is_none()
+    }
+
+    /// All callbacks are back: writes what became of their batches, and lets the file go. If nothing is left in it, it is small
+    /// again.
+    pub(crate) fn close_journal(&self) {
+        let Some(journal) = &self.journal else { return };
+        let mut place = journal.disk.lock();
+        if let Some(disk) = &mut *place {
+            if journal.progress.trouble().is_none() {
+                let round = journal.progress.begin(false);
+                let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
+                self.write(journal, &mut **disk, round, collected);
+            }
+            let sound = journal.progress.trouble().is_none();
+            if sound && self.kept_in_journal() == 0 && self.dispatch.flights().is_idle() {
+                let next_sequence = self.dispatch.flights().next_sequence();
+                // What cannot be made smaller stays as it is.
+                let _ = disk.replace(&self.head(journal, next_sequence), &Changes::default());
+            }
+        }
+        *place = None;
+        drop(place);
+        journal.progress.end();
+    }
+}

@@ -1,0 +1,104 @@
+//! Taking in what a journal has.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::disk::Find;
+use super::frame::{self, Found};
+use super::{Journal, commit};
+use crate::aggregate::Aggregate;
+use crate::driver::core::Core;
+use crate::driver::wait::life::Phase;
+use crate::engine::flights::Standing;
+use crate::engine::sequence::Sequence;
+use crate::engine::shard::Need;
+use crate::error::BuildError;
+use crate::failure::contained;
+use crate::journal::{Codec, CodecError, JournalError, Recovered};
+use crate::key::Key;
+
+/// What has been found so far.
+struct Finder<'a, K, V, S> {
+    core: &'a Core<K, V, S>,
+    journal: &'a Journal<K, V>,
+    recovered: Recovered,
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Core<K, V, S> {
+    /// Takes in what the journal has, and has it written from now on.
+    pub(crate) fn open_journal(core: &Arc<Self>, next_sequence: u64) -> Result<(), BuildError> {
+        let begun = core.recover(next_sequence).map_err(BuildError::Journal).and_then(|()| {
+            if core.is_inline() { Ok(()) } else { commit::start(core).map_err(BuildError::Thread) }
+        });
+        if begun.is_err() {
+            // Nothing of it is to be written: the file stays as it is.
+            core.journal.iter().for_each(|journal| *journal.disk.lock() = None);
+            core.life.enter(Phase::Retired);
+        }
+        begun
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// Takes in what the journal has, before anybody else comes to know the buffer.
+    fn recover(&self, next_sequence: u64) -> Result<(), JournalError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        self.dispatch.flights().go_on_from(Sequence::numbered(next_sequence));
+        let recovered = journal.recovered();
+        let mut finder = Finder { core: self, journal, recovered };
+        if let Some(disk) = &*journal.disk.lock() {
+            disk.load(&mut finder)?;
+        }
+        *journal.recovered.lock() = finder.recovered;
+        Ok(())
+    }
+}
+
+impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
+    fn batch(&mut self, sequence: u64, row: &[u8]) -> Result<(), JournalError> {
+        let (core, sequence) = (self.core, Sequence::numbered(sequence));
+        let id = sequence.id(core.instance);
+        let Found { mut content, standing } =
+            self.journal.decode(|codec| frame::read_batch(codec, id, row, V::weight))?;
+        self.recovered.batches += 1;
+        self.recovered.inserts += content.inserts();
+        self.recovered.keys += content.entries.len() as u64;
+        for entry in &mut content.entries {
+            let spot = core.intake.spot(&entry.key);
+            (entry.partition, entry.hash) = (spot.partition as u32, spot.hash);
+            let need = Need { keys: 1, weight: entry.weight };
+            core.intake.with_recovered_room(spot, need, |shard| match standing {
+                Standing::Kept { .. } => shard.recover_kept(entry),
+                Standing::Sent | Standing::GivenUp(_) => shard.recover_flying(entry, sequence),
+            });
+        }
+        core.dispatch.flights().recover(sequence, Arc::new(content), standing);
+        Ok(())
+    }
+
+    fn pending(&mut self, key: &[u8], row: &[u8]) -> Result<(), JournalError> {
+        let core = self.core;
+        let (key, generations) = self
+            .journal
+            .decode(|codec| Ok((codec.decode_key(key)?, frame::read_generations(codec, row)?)))?;
+        self.recovered.keys += 1;
+        self.recovered.inserts += generations.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+        let spot = core.intake.spot(&key);
+        let weight = generations.iter().map(|(data, _)| data.weight()).sum();
+        core.intake.with_recovered_room(spot, Need { keys: 1, weight }, |shard| {
+            shard.recover((spot.hash, key), generations, core);
+        });
+        Ok(())
+    }
+}
+
+impl<K, V> Journal<K, V> {
+    fn decode<T>(
+        &self,
+        read: impl FnOnce(&dyn Codec<K, V>) -> Result<T, CodecError>,
+    ) -> Result<T, JournalError> {
+        let read =
+            contained(|| read(&*self.codec)).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
+        read.map_err(|source| JournalError::Decode { path: self.path.clone(), source })
+    }
+}

@@ -1,0 +1,188 @@
+//! What a journal has to know of batches, and when it does.
+
+use super::super::sequence::Sequence;
+use super::{Flight, Flights, Past, Queue, Record, Stage, Started};
+
+/// How far a batch is, as a journal has it.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// To be sent.
+    Sent,
+    /// To be given up.
+    GivenUp(Past),
+    /// Kept as undelivered. It is offered again only if it is `whole`, or was never applied; if it was `handed_over` in an
+    /// earlier life, then to `handle_error` again, and not to the sink.
+    Kept { past: Past, whole: bool, handed_over: bool },
+}
+
+impl<B: Clone> Flights<B> {
+    /// These batches are being written as they are now.
+    pub(crate) fn recording(&mut self, batches: impl IntoIterator<Item = Sequence>) {
+        for sequence in batches {
+            if let Some(flight) = self.live.get_mut(&sequence) {
+                flight.record = Record::Writing;
+            }
+        }
+    }
+
+    /// What was being written is on disk. Says whether that made any batch ready.
+    pub(crate) fn recorded(&mut self, batches: impl IntoIterator<Item = Sequence>) -> bool {
+        let mut readied = false;
+        for sequence in batches {
+            let Some(flight) = self.live.get_mut(&sequence) else { continue };
+            // It may have changed meanwhile.
+            if flight.record == Record::Writing {
+                flight.record = Record::Done;
+                readied |= self.release(sequence);
+            }
+        }
+        readied
+    }
+
+    /// Whether it waited for its record.
+    fn release(&mut self, sequence: Sequence) -> bool {
+        let Stage::Unrecorded(queue) = self.flight(sequence).stage else { return false };
+        self.waiting -= usize::from(queue == Queue::Fresh);
+        self.make_ready(sequence, queue);
+        true
+    }
+
+    /// From now on batches wait for the journal, or they no longer do: then none that waits now does. Says whether
+    /// that made any of them ready.
+    pub(crate) fn set_journaled(&mut self, journaled: bool) -> bool {
+        self.journaled = journaled;
+        if journaled {
+            return false;
+        }
+        self.ended.clear();
+        let live: Vec<_> = self.live.keys().copied().collect();
+        live.into_iter().fold(false, |readied, sequence| {
+            self.flight(sequence).record = Record::Done;
+            self.release(sequence) || readied
+        })
+    }
+
+    /// Others have got what was in this batch, and it is about to end: the journal has to learn that together.
+    pub(crate) fn replaced(&mut self, sequence: Sequence) {
+        if self.journaled {
+            self.ended.insert(sequence);
+        }
+    }
+
+    /// What is over and still in the journal.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = Sequence> {
+        self.ended.iter().copied()
+    }
+
+    /// The journal has forgotten these batches.
+    pub(crate) fn forgotten(&mut self, batches: impl IntoIterator<Item = Sequence>) {
+        for sequence in batches {
+            self.ended.remove(&sequence);
+        }
+    }
+
+    /// No sequence from this one on was ever used.
+    pub(crate) fn next_sequence(&self) -> Sequence {
+        self.next_sequence
+    }
+
+    /// All batches that have their content, as a journal has to have them.
+    pub(crate) fn contents(&self) -> Vec<(Sequence, B, Standing)> {
+        let contents = self.live.iter().filter_map(|(&sequence, flight)| {
+            let standing = match (flight.past(), flight.stage) {
+                (Some(past), Stage::Kept { whole }) => {
+                    Standing::Kept { past, whole, handed_over: flight.handed_over }
+                }
+                (Some(past), _) if flight.doomed => Standing::GivenUp(past),
+                _ => Standing::Sent,
+            };
+            Some((sequence, flight.batch.clone()?, standing))
+        });
+        contents.collect()
+    }
+
+    /// A batch whose failure is being acted upon, and its past. `None` if shutdown has taken it meanwhile.
+    pub(crate) fn failed(&self, sequence: Sequence) -> Option<(B, Past)> {
+        let flight = self.live.get(&sequence)?;
+        Some((flight.batch.clone()?, flight.past()?))
+    }
+
+    /// The batch, whose failure is being acted upon, is to be given up as soon as the journal knows.
+    pub(crate) fn doom(&mut self, sequence: Sequence) {
+        let record = self.unrecorded();
+        let flight = self.flight(sequence);
+        (flight.doomed, flight.record) = (true, record);
+        self.make_ready(sequence, Queue::Retries);
+    }
+
+    /// Whether an earlier life may have dealt with a batch.
+    pub(crate) fn is_handed_over(&self, sequence: Sequence) -> bool {
+        self.live.get(&sequence).is_some_and(|flight| flight.handed_over)
+    }
+
+    /// A batch that was kept is to be given up again. The journal knows as much.
+    pub(crate) fn doom_again(&mut self, sequence: Sequence, batch: B) {
+        let flight = self.flight(sequence);
+        flight.batch = Some(batch);
+        flight.doomed = true;
+        self.make_ready(sequence, Queue::Retries);
+    }
+
+    /// Takes the content out of a batch that is to be given up; `None` if it is not.
+    pub(super) fn start_giving_up(
+        &mut self,
+        sequence: Sequence,
+        settled_below: Sequence,
+    ) -> Option<Started<B>> {
+        let flight = self.flight(sequence);
+        if !flight.doomed {
+            return None;
+        }
+        flight.doomed = false;
+        flight.stage = Stage::Settling;
+        let (attempt, doomed) = (flight.attempts, flight.past());
+        let batch = flight.batch.take()?;
+        Some(Started { batch, attempt, settled_below, doomed })
+    }
+
+    /// Sequences go on from here.
+    pub(crate) fn go_on_from(&mut self, sequence: Sequence) {
+        self.next_sequence = sequence;
+    }
+
+    /// A batch that a journal has. It may have been applied.
+    pub(crate) fn recover(&mut self, sequence: Sequence, batch: B, standing: Standing) {
+        let mut flight = Flight::new(Record::Done);
+        (flight.batch, flight.frozen) = (Some(batch), true);
+        match standing {
+            Standing::Sent => {}
+            Standing::GivenUp(past) => {
+                flight.suffer(past);
+                (flight.doomed, flight.handed_over) = (true, true);
+            }
+            Standing::Kept { past, whole, handed_over } => {
+                flight.suffer(past);
+                flight.handed_over = handed_over;
+                flight.stage = Stage::Kept { whole };
+            }
+        }
+        let kept = matches!(flight.stage, Stage::Kept { .. });
+        self.live.insert(sequence, flight);
+        if kept {
+            self.kept += 1;
+        } else {
+            self.make_ready(sequence, Queue::Retries);
+        }
+    }
+}
+
+impl<B> Flight<B> {
+    fn past(&self) -> Option<Past> {
+        let cause = self.cause.clone()?;
+        Some(Past { attempts: self.attempts, cause, frozen: self.frozen })
+    }
+
+    fn suffer(&mut self, Past { attempts, cause, frozen }: Past) {
+        (self.attempts, self.cause, self.frozen) = (attempts, Some(cause), frozen);
+    }
+}

@@ -1,0 +1,15 @@
+//! The journal: what survives a crash, and that it counts exactly once.
+//!
+//! A crash is a copy of the file, taken at the instant at which the process would die: what was not committed is not
+//! in it. The next life begins with the copy; the old one goes on for nothing, as a zombie, or is forgotten.
+
+#![cfg(feature = "journal")]
+
+#[path = "journal/life.rs"]
+mod life;
+#[path = "journal/model.rs"]
+mod model;
+#[path = "journal/promises.rs"]
+mod promises;
+#[path = "journal/store.rs"]
+mod store;
