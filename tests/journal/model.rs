@@ -192,7 +192,7 @@ impl Run {
             Step::Restart => {
                 let Some((buffer, _)) = self.life.take() else { return };
                 let _ = buffer.shutdown(ms(200));
-                if buffer.stats().returned > 0 || self.disk.is_dark() {
+                if buffer.stats().returned > 0 || self.disk.is_down() {
                     self.disk.restart();
                     self.doubt();
                 } else {
@@ -230,7 +230,7 @@ impl Run {
                 }
             }
         }
-        if self.disk.is_dark() {
+        if self.disk.is_down() {
             self.crash();
         }
     }
@@ -242,7 +242,7 @@ impl Run {
             let Some((buffer, clock)) = &self.life else { break };
             buffer.retry_undelivered();
             clock.advance(INTERVAL);
-            if self.disk.is_dark() {
+            if self.disk.is_down() {
                 self.crash();
             }
         }

@@ -203,3 +203,49 @@ impl StorageBackend for Drafted {
         self.0.file.query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::journal::file::files::Files;
+    use crate::journal::file::simulated::SimulatedDisk;
+
+    const PATH: &str = "file";
+
+    proptest! {
+        #[test]
+        fn a_draft_is_read_as_if_it_were_written(
+            base in 0_usize..3 * PAGE as usize,
+            steps in prop::collection::vec((0_usize..4 * PAGE as usize, 1_usize..6000, any::<bool>()), 0..12),
+        ) {
+            let disk = SimulatedDisk::new(0);
+            disk.write(PATH, &vec![255; base]);
+            let draft = Drafted::draft(disk.open(Path::new(PATH)).unwrap()).unwrap();
+            let mut expected = vec![255; base];
+            for (n, (at, len, is_write)) in (1..).zip(steps) {
+                if is_write {
+                    expected.resize(expected.len().max(at + len), 0);
+                    expected[at..at + len].fill(n);
+                    draft.write(at as u64, &vec![n; len]).unwrap();
+                } else {
+                    expected.resize(at, 0);
+                    draft.set_len(at as u64).unwrap();
+                }
+                let mut read = vec![0; expected.len()];
+                draft.read(0, &mut read).unwrap();
+                prop_assert_eq!(draft.len().unwrap(), expected.len() as u64);
+                prop_assert!(read == expected);
+                prop_assert!(draft.read(1, &mut vec![0; expected.len()]).is_err(), "beyond the end");
+            }
+            prop_assert!(disk.read(PATH).unwrap() == vec![255; base], "the file is as it was");
+            draft.accept().unwrap();
+            prop_assert!(disk.read(PATH).unwrap() == expected);
+            draft.write(0, b"direct").unwrap();
+            prop_assert!(disk.read(PATH).unwrap().starts_with(b"direct"));
+        }
+    }
+}

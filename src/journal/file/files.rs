@@ -11,7 +11,19 @@ use redb::backends::FileBackend;
 /// Held until it is dropped.
 pub(crate) trait Lock: Debug + Send {}
 
-impl Lock for File {}
+#[derive(Debug)]
+struct Locked(File);
+
+impl Lock for Locked {}
+
+impl Drop for Locked {
+    #[allow(clippy::incompatible_msrv, reason = "the feature asks for a newer Rust, which has locks")]
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started has a copy of the file open for a moment. If this
+        // fails, closing it has to do.
+        let _ = self.0.unlock();
+    }
+}
 
 pub(crate) trait Files: Debug + Send + Sync + 'static {
     /// The one name of the file that it has wherever it is opened from.
@@ -56,7 +68,7 @@ impl Files for OnDisk {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Locked(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }

@@ -6,6 +6,9 @@ use std::io;
 pub enum Fault {
     /// The power is cut in the middle of it.
     PowerCut,
+    /// The process is killed in the middle of it: as with a power cut everything fails from here on, but nothing is lost
+    /// of what was written before. Half of a write has been done.
+    Kill,
     /// It fails with an input/output error, and has no effect. A sync has an unknown part of its effect, and what it has
     /// not written never will be, unless it is written to the file again.
     Error,
@@ -16,9 +19,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// It is the operation that fails, and not the machine.
+    pub(super) fn fails(self) -> bool {
+        !matches!(self, Fault::PowerCut | Fault::Kill)
+    }
+
     pub(super) fn error(self) -> io::Error {
         match self {
-            Fault::PowerCut => dark(),
+            Fault::PowerCut | Fault::Kill => down(),
             Fault::Error => io::Error::other("a simulated input/output error"),
             Fault::NoSpace => io::Error::new(io::ErrorKind::StorageFull, "a simulated disk is full"),
             Fault::Short => io::Error::new(io::ErrorKind::WriteZero, "a simulated write was cut short"),
@@ -26,6 +34,6 @@ impl Fault {
     }
 }
 
-pub(super) fn dark() -> io::Error {
-    io::Error::other("the simulated power is cut")
+pub(super) fn down() -> io::Error {
+    io::Error::other("the simulated machine is down")
 }

@@ -17,8 +17,8 @@ pub(super) struct Medium {
     pub(super) operations: u64,
     pub(super) faults: BTreeMap<u64, Fault>,
     pub(super) locks: BTreeSet<PathBuf>,
-    pub(super) is_dark: bool,
-    /// How often the power was cut.
+    pub(super) is_down: bool,
+    /// How often it was started again.
     pub(super) session: u64,
     files: BTreeMap<FileId, File>,
     names: BTreeMap<PathBuf, FileId>,
@@ -56,7 +56,7 @@ impl Medium {
             operations: 0,
             faults: BTreeMap::new(),
             locks: BTreeSet::new(),
-            is_dark: false,
+            is_down: false,
             session: 0,
             files: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -67,16 +67,16 @@ impl Medium {
         }
     }
 
-    /// Fails in the dark.
+    /// Fails when it is down.
     pub(super) fn session(&self) -> io::Result<u64> {
-        if self.is_dark { Err(fault::dark()) } else { Ok(self.session) }
+        if self.is_down { Err(fault::down()) } else { Ok(self.session) }
     }
 
     pub(super) fn cut_power(&mut self) {
-        if self.is_dark {
+        if self.is_down {
             return;
         }
-        self.is_dark = true;
+        self.is_down = true;
         let kept = self.chance.random_range(0..=self.unsynced.len());
         for naming in self.unsynced.drain(..).take(kept) {
             naming.apply(&mut self.synced_names);
@@ -91,7 +91,7 @@ impl Medium {
 
     pub(super) fn restart(&mut self) {
         self.cut_power();
-        self.is_dark = false;
+        self.is_down = false;
         self.session += 1;
         self.locks.clear();
         self.faults.clear();
@@ -168,7 +168,7 @@ impl Medium {
     pub(super) fn write(&mut self, id: FileId, offset: u64, data: &[u8]) -> io::Result<()> {
         match self.next_fault() {
             Some(Fault::PowerCut) => self.file(id).write(offset, data),
-            Some(Fault::Short) => self.file(id).write(offset, &data[..data.len() / 2]),
+            Some(Fault::Short | Fault::Kill) => self.file(id).write(offset, &data[..data.len() / 2]),
             _ => {}
         }
         self.step()?;
@@ -177,7 +177,7 @@ impl Medium {
     }
 
     pub(super) fn sync(&mut self, id: FileId) -> io::Result<()> {
-        if self.next_fault().is_some_and(|fault| fault != Fault::PowerCut) {
+        if self.next_fault().is_some_and(Fault::fails) {
             let Medium { files, chance, .. } = self;
             files.get_mut(&id).into_iter().for_each(|file| file.fail_to_sync(chance));
         }
@@ -187,7 +187,7 @@ impl Medium {
     }
 
     fn next_fault(&self) -> Option<Fault> {
-        self.faults.get(&self.operations).copied().filter(|_| !self.is_dark)
+        self.faults.get(&self.operations).copied().filter(|_| !self.is_down)
     }
 
     /// Counts an operation, and has it fail if it is to.
@@ -195,8 +195,10 @@ impl Medium {
         self.session()?;
         let fault = self.next_fault();
         self.operations += 1;
-        if fault == Some(Fault::PowerCut) {
-            self.cut_power();
+        match fault {
+            Some(Fault::PowerCut) => self.cut_power(),
+            Some(Fault::Kill) => self.is_down = true,
+            _ => {}
         }
         fault.map_or(Ok(()), |fault| Err(fault.error()))
     }

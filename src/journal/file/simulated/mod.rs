@@ -3,6 +3,8 @@
 mod fault;
 mod medium;
 mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -35,7 +37,7 @@ use super::files::{Files, Lock};
 /// disk.fail_at(1000, Fault::PowerCut);
 /// // … a buffer with its journal on it …
 /// disk.restart();
-/// println!("{} operations before, and in the dark", disk.operations());
+/// // … what does the next buffer find? …
 /// ```
 #[derive(Clone)]
 pub struct SimulatedDisk(Arc<Mutex<Medium>>);
@@ -64,14 +66,19 @@ impl SimulatedDisk {
         self.0.lock().cut_power();
     }
 
-    /// Whether the power is cut.
-    #[must_use]
-    pub fn is_dark(&self) -> bool {
-        self.0.lock().is_dark
+    /// Kills the process now. From here on everything fails, and nothing is lost.
+    pub fn kill(&self) {
+        self.0.lock().is_down = true;
     }
 
-    /// Switches the power on again, after cutting it if it was on. Whatever was open is closed, locks are free, and
-    /// what is there is what has survived.
+    /// Whether the power is cut, or the process killed.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.0.lock().is_down
+    }
+
+    /// Starts it again, after cutting the power if it was not down. Whatever was open is closed, locks are free, no
+    /// faults are to come, and what is there is what has survived.
     pub fn restart(&self) {
         self.0.lock().restart();
     }
@@ -160,7 +167,7 @@ struct Open {
 impl Open {
     fn with<T>(&self, act: impl FnOnce(&mut Medium) -> io::Result<T>) -> io::Result<T> {
         let mut medium = self.disk.0.lock();
-        if medium.session()? == self.session { act(&mut medium) } else { Err(fault::dark()) }
+        if medium.session()? == self.session { act(&mut medium) } else { Err(fault::down()) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Content, SCHEMA, head_after, how_many, some_changes};
 use crate::driver::journal::disk::{Disk, Head};
+use crate::journal::JournalError;
 use crate::journal::file::open_in;
 use crate::journal::file::simulated::{Fault, SimulatedDisk};
 
@@ -62,6 +63,17 @@ impl Known {
         Ok(())
     }
 
+    /// A commit after a replacement has failed: whatever it says holds.
+    fn go_on(&mut self, disk: &mut dyn Disk, head: Head) {
+        let (n, mut after) = (self.next, self.certain.clone());
+        self.next += 1;
+        after.apply(&some_changes(n));
+        match disk.commit(&head_after(head, n), &some_changes(n)) {
+            Ok(()) => self.settle(after),
+            Err(_) => self.possible.push(after),
+        }
+    }
+
     /// With something else than the last commit, which may have failed.
     fn replace(&mut self, disk: &mut dyn Disk, head: Head) -> Result<(), ()> {
         let (n, mut after) = (self.next, self.certain.clone());
@@ -89,7 +101,10 @@ fn history(disk: &SimulatedDisk, known: &mut Known) {
             for _ in 0..3 {
                 known.commit(&mut *open, head)?;
             }
-            known.replace(&mut *open, head).or_else(|()| known.replace(&mut *open, head))?;
+            if known.replace(&mut *open, head).is_err() {
+                known.go_on(&mut *open, head);
+                known.replace(&mut *open, head)?;
+            }
             for _ in 0..2 {
                 known.commit(&mut *open, head)?;
             }
@@ -138,6 +153,11 @@ fn after_a_power_cut_a_commit_is_there_or_not() {
 }
 
 #[test]
+fn after_a_kill_a_commit_is_there_or_not() {
+    at_each_operation(Fault::Kill);
+}
+
+#[test]
 fn what_failed_is_never_half_there() {
     at_each_operation(Fault::Error);
 }
@@ -150,4 +170,43 @@ fn what_a_full_disk_refused_is_never_half_there() {
 #[test]
 fn what_was_cut_short_is_never_half_there() {
     at_each_operation(Fault::Short);
+}
+
+#[test]
+fn nobody_else_can_have_it_while_it_is_broken() {
+    let disk = SimulatedDisk::new(0);
+    let mut known = Known::default();
+    let (mut open, head) = known.open(&disk, 7).unwrap();
+    for at in [disk.operations(), disk.operations() + 1] {
+        disk.fail_at(at, Fault::Error);
+    }
+    open.commit(&head, &some_changes(1)).unwrap_err();
+    open.replace(&head, &some_changes(1)).unwrap_err();
+    let opened = open_in(Arc::new(disk.clone()), Path::new(PATH), SCHEMA, 8);
+    assert!(matches!(opened, Err(JournalError::InUse { .. })));
+    drop(open);
+    known.open(&disk, 8).unwrap();
+}
+
+#[test]
+fn after_a_replacement_that_failed_what_is_committed_is_not_lost() {
+    let seeds = 4 * how_many("WRITE_BEHIND_DISK_SEEDS", 1);
+    let mut failures = 0;
+    for seed in 0..seeds {
+        for failing in 0.. {
+            let disk = SimulatedDisk::new(seed);
+            let mut known = Known::default();
+            let (mut open, head) = known.open(&disk, 7).unwrap();
+            known.commit(&mut *open, head).unwrap();
+            disk.fail_at(disk.operations() + failing, Fault::Error);
+            if known.replace(&mut *open, head).is_ok() {
+                break;
+            }
+            failures += 1;
+            known.go_on(&mut *open, head);
+            disk.restart();
+            known.open(&disk, 8).unwrap();
+        }
+    }
+    assert!(failures > seeds * 5);
 }

@@ -77,3 +77,30 @@ fn what_a_crash_left_of_a_replacement_is_removed() {
     drop(open(&path, SCHEMA, 7).unwrap());
     assert!(!new.exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_replacement_takes_the_place_of_what_a_link_points_to() {
+    let folder = TempDir::new().unwrap();
+    let (path, link) = (folder.path().join("journal"), folder.path().join("link"));
+    drop(open(&path, SCHEMA, 7).unwrap());
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let (mut disk, head, _) = open(&link, SCHEMA, 7).unwrap();
+    disk.replace(&head, &some_changes(1)).unwrap();
+    drop(disk);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_ne!(Content::of(&*open(&path, SCHEMA, 7).unwrap().0).unwrap(), Content::default());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_replacement_has_the_permissions_of_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    let (mut disk, head, _) = open(&path, SCHEMA, 7).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    disk.replace(&head, &some_changes(1)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
