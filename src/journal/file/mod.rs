@@ -86,6 +86,8 @@ impl JournalFile {
         let mut file = JournalFile { files, path, schema: schema.into(), database: None, _lock };
         match file.files.open(&file.path) {
             Ok(storage) => {
+                // It may have been put in place by one that died, or failed, before the directory was on the disk.
+                file.files.sync_directory_of(&file.path)?;
                 let head = file.reopen(storage)?;
                 Ok((file, head, false))
             }
