@@ -61,7 +61,7 @@ pub use as_text::ParseBatchIdError;
 #[cfg(feature = "tokio")]
 pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
 pub use batch::{BatchId, Entry, FlushBatch, FlushContext, FlushReason};
-pub use buffer::{Buffer, ShutdownGuard, SummingBuffer, WeakBuffer};
+pub use buffer::{Buffer, ShutdownGuard, ShutdownReport, SummingBuffer, WeakBuffer};
 pub use builder::Builder;
 #[cfg(feature = "test-util")]
 pub use by_hand::{BatchBuilder, LetterBuilder};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use equivalent::Equivalent;
 
-use super::Buffer;
+use super::{Buffer, ShutdownReport};
 use crate::aggregate::Aggregate;
 use crate::batch::FlushReason;
 use crate::driver::user::context::{self, NoWait};
@@ -256,7 +256,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// # Errors
     ///
     /// As [`shutdown`](Self::shutdown).
-    pub async fn shutdown_async(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+    pub async fn shutdown_async(&self, timeout: Duration) -> Result<ShutdownReport, ShutdownError<K, V>> {
         let core = self.core();
         core.may_call()?;
         let deadline = core.deadline(timeout);

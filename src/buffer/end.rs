@@ -73,7 +73,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// several callers gets them, the others [`ShutdownError::AlreadyReturned`].
     /// [`ShutdownError::WouldDeadlock`] inside a callback of the same
     /// buffer, which is closed all the same and drains within `timeout`.
-    pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+    pub fn shutdown(&self, timeout: Duration) -> Result<ShutdownReport, ShutdownError<K, V>> {
         let core = self.core();
         core.may_call()?;
         let deadline = core.deadline(timeout);
@@ -83,10 +83,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         self.hand_back()
     }
 
-    pub(super) fn hand_back(&self) -> Result<(), ShutdownError<K, V>> {
+    pub(super) fn hand_back(&self) -> Result<ShutdownReport, ShutdownError<K, V>> {
         let (leftovers, ever) = self.core().fetch_undelivered();
         match ever {
-            0 => Ok(()),
+            0 => Ok(ShutdownReport { journaled: self.core().kept_in_journal() }),
             _ if leftovers.inserts() > 0 => Err(ShutdownError::Undelivered(leftovers)),
             inserts => Err(ShutdownError::AlreadyReturned { inserts }),
         }
@@ -121,6 +121,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     pub fn shutdown_on_drop(&self, timeout: Duration) -> ShutdownGuard<K, V, S> {
         ShutdownGuard { buffer: self.clone(), timeout }
     }
+}
+
+/// How a buffer ended of which nothing is lost.
+///
+/// ```
+/// use std::time::Duration;
+/// use write_behind::{Buffer, Sum};
+/// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+///
+/// let views = Buffer::builder().start(store)?;
+/// views.add("/home", 1)?;
+/// let report = views.shutdown(Duration::from_secs(10))?;
+/// assert_eq!(report.journaled, 0, "there is no journal: all of it is delivered");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Inserts that were not delivered and are in the journal, for the next start.
+    pub journaled: u64,
 }
 
 /// Shuts a buffer down when it is dropped: see [`Buffer::shutdown_on_drop`].

@@ -20,7 +20,7 @@ use crate::driver::core::Core;
 use crate::hasher::RandomState;
 use crate::key::Key;
 
-pub use end::ShutdownGuard;
+pub use end::{ShutdownGuard, ShutdownReport};
 pub use summing::SummingBuffer;
 pub use weak::WeakBuffer;
 

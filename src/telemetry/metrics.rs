@@ -131,6 +131,7 @@ fn reason(kind: InsertErrorKind) -> &'static str {
         InsertErrorKind::TooHeavy => "too_heavy",
         InsertErrorKind::WouldDeadlock => "would_deadlock",
         InsertErrorKind::Forked => "forked",
+        InsertErrorKind::JournalFailed => "journal_failed",
         #[cfg(feature = "tokio")]
         InsertErrorKind::WouldBlock => "would_block",
     }

@@ -11,7 +11,7 @@ use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Config, MaxSteps, Runner};
 use write_behind::{
     BatchDataBuffer, BatchId, Buffer, Builder, DeadLetter, FlushBatch, FlushError, ManualClock, Observer,
-    Retirement, RetryPolicy, ShutdownError, Undelivered, Verdict, WeakBuffer,
+    Retirement, RetryPolicy, ShutdownError, ShutdownReport, Undelivered, Verdict, WeakBuffer,
 };
 
 /// Long enough never to be over by itself: the clock has to be moved.
@@ -315,12 +315,16 @@ pub(crate) fn settings(clock: &ManualClock) -> Builder<u8, Vec<u64>, Keyed> {
 }
 
 /// What `shutdown` gave back.
-pub(crate) fn undelivered(result: Result<(), ShutdownError<u8, Vec<u64>>>) -> Vec<Undelivered<u8, Vec<u64>>> {
+pub(crate) fn undelivered(
+    result: Result<ShutdownReport, ShutdownError<u8, Vec<u64>>>,
+) -> Vec<Undelivered<u8, Vec<u64>>> {
     result.err().map(ShutdownError::into_undelivered).unwrap_or_default().into_iter().collect()
 }
 
 /// What `shutdown` gave back, per key.
-pub(crate) fn returned(result: Result<(), ShutdownError<u8, Vec<u64>>>) -> BTreeMap<u8, Vec<u64>> {
+pub(crate) fn returned(
+    result: Result<ShutdownReport, ShutdownError<u8, Vec<u64>>>,
+) -> BTreeMap<u8, Vec<u64>> {
     let mut all: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
     undelivered(result).iter().for_each(|left| collect(&mut all, left));
     all

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use write_behind::{
     Aggregate, Buffer, BuildError, Builder, Equivalent, FlushWaitError, IntoAsyncSink, IntoSink, Key,
-    ManualClock, RetryPolicy, ShutdownError, WeakBuffer,
+    ManualClock, RetryPolicy, ShutdownError, ShutdownReport, WeakBuffer,
 };
 
 use super::clock::{Paused, TestClock};
@@ -108,7 +108,7 @@ impl<K: Key, V: Aggregate> TestBuffer<K, V> {
         }
     }
 
-    pub(crate) fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError<K, V>> {
+    pub(crate) fn shutdown(&self, timeout: Duration) -> Result<ShutdownReport, ShutdownError<K, V>> {
         match &self.clock {
             TestClock::Manual(_) => self.buffer.shutdown(timeout),
             TestClock::Paused(paused) => paused.runtime().block_on(self.buffer.shutdown_async(timeout)),

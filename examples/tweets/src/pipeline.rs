@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
-use write_behind::{Buffer, BuildError, Key, RetryPolicy, ShutdownError, SummingBuffer};
+use write_behind::{Buffer, BuildError, Key, RetryPolicy, ShutdownError, ShutdownReport, SummingBuffer};
 
 use crate::args::Args;
 use crate::client;
@@ -130,7 +130,7 @@ impl Pipeline {
 }
 
 /// How many keys `shutdown` has given back.
-fn undelivered<K: Key, V>(result: Result<(), ShutdownError<K, V>>) -> usize {
+fn undelivered<K: Key, V>(result: Result<ShutdownReport, ShutdownError<K, V>>) -> usize {
     result.err().map_or(0, |error| error.into_undelivered().len())
 }
 
