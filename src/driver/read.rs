@@ -182,7 +182,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let last = self.dispatch.trouble().seen().last;
         let last_failure = last.map(|(cause, at)| (cause, self.clock.now().saturating_sub(at)));
         let journal = self.journal.as_ref();
-        let journal_failure = journal.and_then(|journal| journal.progress.trouble()).map(|trouble| trouble.error);
+        let journal_failure =
+            journal.and_then(|journal| journal.progress.trouble()).map(|trouble| trouble.error);
         Health { degraded_for: stats.degraded_for, last_failure, journal_failure, stats }
     }
 

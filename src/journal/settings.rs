@@ -217,7 +217,7 @@ impl<K: 'static, V: 'static> Journal<K, V> {
     ///
     /// disk.restart();
     /// let views = start()?;
-    /// assert_eq!((views.total("/home"), views.total("/news")), (Some(1), None));
+    /// assert_eq!((views.total("/home"), views.total("/news")), (Some(1), Some(0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(all(feature = "journal", feature = "test-util"))]
