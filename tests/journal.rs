@@ -5,6 +5,8 @@
 
 #![cfg(feature = "journal")]
 
+#[path = "journal/failures.rs"]
+mod failures;
 #[path = "journal/life.rs"]
 mod life;
 #[path = "journal/model.rs"]

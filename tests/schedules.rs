@@ -18,6 +18,9 @@ mod bounds;
 mod counterparts;
 #[path = "schedules/data.rs"]
 mod data;
+#[cfg(feature = "journal")]
+#[path = "schedules/journal.rs"]
+mod journal;
 #[path = "schedules/life.rs"]
 mod life;
 #[path = "schedules/pool.rs"]

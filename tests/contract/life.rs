@@ -103,7 +103,9 @@ fn c17_shutdown_is_idempotent(driver: Driver) {
     let second = rig.buffer.shutdown(secs(5)).expect_err("it still was not");
     assert!(matches!(second, ShutdownError::AlreadyReturned { inserts: 1 }));
     let empty = Lists::start(driver, |builder| builder);
-    (0..3).for_each(|_| empty.buffer.shutdown(secs(1)).expect("there was nothing"));
+    for _ in 0..3 {
+        empty.buffer.shutdown(secs(1)).expect("there was nothing");
+    }
 }
 
 fn c17_shutdown_without_end_ends_when_all_is_delivered(driver: Driver) {
@@ -300,7 +302,7 @@ fn c17_a_failure_that_races_the_deadline_is_returned() {
     rig.eventually("it is not in flight for ever", || rig.buffer.stats().in_flight == 0);
     let second = rig.buffer.shutdown(secs(1));
     let left =
-        [first, second].map(|result| result.map_or_else(|error| error.into_undelivered().len(), |()| 0));
+        [first, second].map(|result| result.map_or_else(|error| error.into_undelivered().len(), |_| 0));
     assert_eq!(left.iter().sum::<usize>(), 1);
 }
 

@@ -45,7 +45,7 @@ fn data_is_handed_back(keys: usize) {
     let hand_back = || {
         buffer
             .shutdown(Duration::ZERO)
-            .map_or_else(|error| error.into_undelivered().into_iter().collect::<Vec<_>>(), |()| vec![])
+            .map_or_else(|error| error.into_undelivered().into_iter().collect::<Vec<_>>(), |_| vec![])
     };
     let mut left = hand_back();
     drop(go);

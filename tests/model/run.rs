@@ -242,7 +242,7 @@ impl<V: Kind> Pair<V> {
         self.follow();
         assert!(self.clock.now() <= until);
         let left = match result {
-            Ok(()) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(ShutdownError::Undelivered(left)) => {
                 let (inserts, keys) = (left.inserts(), left.len());
                 let left: Vec<_> = left.into_iter().collect();
@@ -261,7 +261,7 @@ impl<V: Kind> Pair<V> {
         assert_eq!(Arc::strong_count(&self.script), 1, "the sink is gone");
         self.check_returned(left);
         match self.buffer.shutdown(patience) {
-            Ok(()) => assert_eq!(inserts, 0),
+            Ok(_) => assert_eq!(inserts, 0),
             Err(ShutdownError::AlreadyReturned { inserts: before }) => assert_eq!(before, inserts),
             Err(other) => panic!("{other:?}"),
         }

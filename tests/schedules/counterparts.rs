@@ -144,7 +144,9 @@ fn all_who_await_the_end_hear_of_it() {
         buffer.insert(1, 1).unwrap();
         let others = [(), ()].map(|()| {
             let buffer = buffer.clone();
-            thread::spawn(move || block_on(buffer.shutdown_async(FOREVER)).unwrap())
+            thread::spawn(move || {
+                block_on(buffer.shutdown_async(FOREVER)).unwrap();
+            })
         });
         // The wait for the retry, which begins while it drains, is a short one.
         let time = thread::spawn({

@@ -267,7 +267,7 @@ fn of_two_shutdowns_one_gets_what_is_left_and_both_hear_of_it() {
         buffer.insert(1, 1).unwrap();
         buffer.insert(2, 1).unwrap();
         let stop = |buffer: &Lists| match buffer.shutdown(Duration::ZERO) {
-            Ok(()) => (0, 0),
+            Ok(_) => (0, 0),
             Err(ShutdownError::Undelivered(left)) => (left.len(), left.inserts()),
             Err(ShutdownError::AlreadyReturned { inserts }) => (0, inserts),
             Err(_) => unreachable!("not in a callback"),

@@ -72,7 +72,7 @@ pub(crate) struct Record {
     /// How many inserts were undelivered when the sink was told that the buffer is over.
     retired: Vec<u64>,
     sink_gone: bool,
-    core_gone: bool,
+    cores_gone: u32,
 }
 
 /// The sink's side of a scenario, shared with the threads that look at it.
@@ -134,9 +134,14 @@ impl Log {
     /// Waits until all that the buffer's threads hold has been dropped. The sink has been told, once,
     /// before it was dropped.
     pub(crate) fn wait_for_the_end(&self) {
-        self.wait(|record| record.core_gone);
+        self.wait_for_cores(1);
         assert!(self.sink_is_gone());
         assert_eq!(self.retired().len(), 1);
+    }
+
+    /// Waits until all that the threads of so many buffers hold has been dropped.
+    pub(crate) fn wait_for_cores(&self, cores: u32) {
+        self.wait(|record| record.cores_gone >= cores);
     }
 
     fn wait(&self, until: impl Fn(&Record) -> bool) {
@@ -213,7 +218,7 @@ impl Observer for Canary {}
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        self.0.note(|record| record.core_gone = true);
+        self.0.note(|record| record.cores_gone += 1);
     }
 }
 

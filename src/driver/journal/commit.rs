@@ -30,10 +30,9 @@ where
         let Some(journal) = &core.journal else { return };
         loop {
             let work = journal.progress.wait_for_work(&core.clock);
-            if work == Work::Over {
+            if !core.keep_journal(journal, work) {
                 return;
             }
-            core.keep_journal(journal, work);
         }
     })
 }
@@ -55,19 +54,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     #[cfg(feature = "test-util")]
     pub(crate) fn keep_journal_inline(&self) -> bool {
         let Some(journal) = &self.journal else { return false };
-        let work = journal.progress.work(&self.clock).filter(|work| *work != Work::Over);
-        work.into_iter().for_each(|work| self.keep_journal(journal, work));
-        work.is_some()
+        journal.progress.work(&self.clock).is_some_and(|work| self.keep_journal(journal, work))
     }
 
-    fn keep_journal(&self, journal: &Journal<K, V>, work: Work) {
+    /// False if the file is closed.
+    fn keep_journal(&self, journal: &Journal<K, V>, work: Work) -> bool {
         let mut place = journal.disk.lock();
-        let Some(disk) = &mut *place else { return };
+        let Some(disk) = &mut *place else { return false };
         match work {
             Work::Commit { all } => self.commit(journal, &mut **disk, all),
             Work::Replace => self.replace(journal, &mut **disk),
-            Work::Over => {}
+            Work::Over => return false,
         }
+        true
     }
 
     /// Collects, in small portions, and writes.

@@ -77,6 +77,11 @@ impl SimulatedDisk {
         self.0.lock().is_down
     }
 
+    /// Has nothing fail any more that was to.
+    pub fn mend(&self) {
+        self.0.lock().faults.clear();
+    }
+
     /// Starts it again, after cutting the power if it was not down. Whatever was open is closed, locks are free, no
     /// faults are to come, and what is there is what has survived.
     pub fn restart(&self) {
