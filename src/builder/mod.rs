@@ -203,7 +203,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// for more until enough of it is flushed. [`Buffer::recovered`] says what it was.
     ///
     /// The sink should be one that [counts each batch once](crate::exactly_once). With one that records no ids, what was in
-    /// flight when the process died, or was flushed since the journal's last commit, counts twice.
+    /// flight when the process died, or was flushed in the last [window](Journal::window), counts twice.
     ///
     /// The journal has a thread of its own, which sleeps while nothing changes. What it promises and how it works: the
     /// [module](crate::journal).

@@ -7,7 +7,7 @@
 //! [`insert_durable`](crate::Buffer::insert_durable) and [`add_durable`](crate::Buffer::add_durable), and all that precede a
 //! [`sync`](crate::Buffer::sync), when the call returns. The next start with the file goes on where the process before it
 //! stopped. The sink has to [count each batch once](crate::exactly_once); one that records no ids counts what was in flight at a
-//! crash, or was flushed since the last commit, twice.
+//! crash, or was flushed in the last window, twice.
 //!
 //! - **State, not a log.** What changed is written as it is, a row for each key, however often it was hit.
 //! - **Frozen before it is sent.** Content and id of a batch are on disk before its first attempt, and are the same at every
