@@ -99,7 +99,8 @@ pub trait AsyncDataBuffer<K: Send + Sync, V: Send + Sync>: Send + Sync + 'static
     }
 
     /// The buffer is over. As [`DataBuffer::handle_retired`](crate::DataBuffer::handle_retired). Shutdown
-    /// waits for it until its deadline; it goes on after that. Not called if the runtime ends first.
+    /// waits for it until its deadline; it goes on after that. Not called if the runtime ends first, nor with a
+    /// journal.
     fn handle_retired(&self, retirement: &Retirement) -> impl Future<Output = ()> + Send {
         let _ = retirement;
         async {}

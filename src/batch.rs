@@ -9,8 +9,9 @@ use crate::key::KeptHash;
 /// Identifies the content of a batch: the same on every attempt of the same content, never used
 /// again for anything else.
 ///
-/// `instance` is 64 random bits drawn when the buffer starts; `sequence` counts up from 1, with gaps, within
-/// it. Record the pair in the transaction that applies the batch and skip it when it is there
+/// `instance` is 64 random bits, drawn when the buffer starts, or with a journal when that is made: then they are kept in
+/// it, and all buffers that are started with it have the same. `sequence` counts up from 1, with gaps, within
+/// it; a start with a journal leaves a gap of about a million. Record the pair in the transaction that applies the batch and skip it when it is there
 /// already, and a batch counts once even if the answer to its commit was lost.
 ///
 /// ```
@@ -28,7 +29,8 @@ use crate::key::KeptHash;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct BatchId {
-    /// Which start of which buffer.
+    /// Which start of which buffer; with a journal, which journal. Which start of that:
+    /// [`FlushBatch::epoch`].
     pub instance: u64,
     /// Which batch of that instance.
     pub sequence: u64,

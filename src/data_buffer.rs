@@ -48,6 +48,12 @@ pub trait DataBuffer<K, V>: Send + Sync + 'static {
     ///
     /// If this panics before the data was taken out of `letter`, the data is kept all the same.
     ///
+    /// With a journal a key is handed over *at least once*: when the process dies before the journal knows what was decided, the
+    /// next one hands it over again, with the same [batch](DeadLetter::batch), key and data, and never sends it. A verdict of
+    /// [`Keep`](Verdict::Keep) is in the journal too: [`retry_undelivered`](crate::Buffer::retry_undelivered) in a later life
+    /// offers it to the sink, or, if that earlier life may have dealt with a part of it, to this again. What you do with a
+    /// letter should count once by batch and key.
+    ///
     /// ```
     /// use write_behind::{DataBuffer, DeadLetter, FlushContext, FlushError, Verdict};
     /// # fn save(_: &str, _: &[String]) -> std::io::Result<()> { Ok(()) }
@@ -107,6 +113,9 @@ pub trait DataBuffer<K, V>: Send + Sync + 'static {
 
     /// The buffer is over and calls nothing else any more: the time to forget what was kept of its
     /// batches. Provided: does nothing. [`Retirement`] has an example.
+    ///
+    /// Not called if the buffer has a journal: its next start goes on with the same instance. What is recorded of it is
+    /// pruned as it goes ([`settled_below`](FlushBatch::settled_below)), and one row stays for each journal there ever was.
     fn handle_retired(&self, retirement: &Retirement) {
         let _ = retirement;
     }

@@ -53,6 +53,8 @@ pub enum Verdict<K, V> {
 ///
 /// Dropping it loses nothing by itself: what becomes of the data is what the [`Verdict`] says.
 ///
+/// With a journal it may come again after a crash, with the same [batch](Self::batch), key and data.
+///
 /// ```
 /// use write_behind::{DeadLetter, Sum};
 ///
@@ -184,7 +186,8 @@ impl<K, V> Drop for DeadLetter<K, V> {
     }
 }
 
-/// Tells a sink that its buffer is over: [`DataBuffer::handle_retired`](crate::DataBuffer::handle_retired).
+/// Tells a sink that its buffer is over: [`DataBuffer::handle_retired`](crate::DataBuffer::handle_retired). Not with a
+/// journal, whose next start goes on with the same instance.
 ///
 /// ```
 /// use std::collections::HashSet;

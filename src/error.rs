@@ -55,7 +55,8 @@ impl<T> fmt::Debug for InsertError<T> {
 ///
 /// /// Whether it is worth while to come back later.
 /// fn is_passing(kind: InsertErrorKind) -> bool {
-///     matches!(kind, InsertErrorKind::Full | InsertErrorKind::TimedOut)
+///     use InsertErrorKind::{Full, JournalFailed, TimedOut};
+///     matches!(kind, Full | TimedOut | JournalFailed)
 /// }
 /// # assert!(!is_passing(InsertErrorKind::Closed));
 /// ```
@@ -86,8 +87,8 @@ pub enum InsertErrorKind {
     /// The process was forked from the one that runs the buffer: nobody would flush it here.
     #[error("the buffer belongs to the process that this one was forked from")]
     Forked,
-    /// The journal cannot be written, and the buffer is to refuse what it cannot keep: `OnDiskFailure::Refuse`.
-    /// Feature `journal`.
+    /// The journal cannot be written, and the buffer is to refuse what it cannot keep: `OnDiskFailure::Refuse`, the default.
+    /// Passes when it is written again. Feature `journal`.
     #[error("the journal cannot be written")]
     JournalFailed,
 }
@@ -189,7 +190,9 @@ pub enum FlushWaitError {
 #[non_exhaustive]
 #[derive(Error)]
 pub enum ShutdownError<K, V> {
-    /// The deadline came first, or `handle_error` kept something. What is left is inside, and nowhere else.
+    /// The deadline came first, or `handle_error` kept something. What is left is inside, and nowhere else; with a journal
+    /// it is this only if that could not be written in the end, and the file still holds an earlier state:
+    /// [`Buffer::shutdown`](crate::Buffer::shutdown) says what to do.
     #[error("{} inserts were not delivered", .0.inserts())]
     Undelivered(Leftovers<K, V>),
     /// What was not delivered has been returned by an earlier call, or to another caller. `inserts` says
@@ -276,7 +279,7 @@ pub enum BuildError {
     /// There was no thread yet that could do the buffer's work, and none could be started.
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
-    /// The journal cannot be used; the file is as it was. Feature `journal`.
+    /// The journal cannot be used; what is in the file is as it was. Feature `journal`.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
     /// There is no tokio runtime that could run the sink; the text says why. Feature `tokio`.

@@ -150,7 +150,7 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// Data stays undelivered: `handle_error` kept it or panicked on it, or the last handle was dropped
-    /// and its patience ran out, when it **is lost** with the buffer.
+    /// and its patience ran out, when it **is lost** with the buffer. What a journal keeps is not told of then.
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
         let _ = (buffer, keys, inserts);
     }
@@ -160,13 +160,35 @@ pub trait Observer: Send + Sync + 'static {
         let _ = buffer;
     }
 
-    /// The journal could not be written, with every attempt that fails. What the buffer does until it can:
-    /// `OnDiskFailure`. Feature `journal`.
+    /// The journal could not be written. Told of every attempt that fails: the first, and then as often as a fresh file is
+    /// tried, at least every 30 s. What the buffer does until it can: `OnDiskFailure`. Feature `journal`.
+    ///
+    /// This and [`journal_recovered`](Self::journal_recovered) run on the journal's thread, or in `shutdown`, and hold it up:
+    /// they must not call the buffer.
+    ///
+    #[cfg_attr(feature = "journal", doc = "```")]
+    #[cfg_attr(not(feature = "journal"), doc = "```ignore")]
+    /// use write_behind::Observer;
+    /// use write_behind::journal::JournalError;
+    ///
+    /// struct Alarm;
+    ///
+    /// impl Observer for Alarm {
+    ///     fn journal_failed(&self, buffer: &str, error: &JournalError) {
+    ///         eprintln!("{buffer}: not kept on disk any more: {error}");
+    ///     }
+    ///
+    ///     fn journal_recovered(&self, buffer: &str) {
+    ///         eprintln!("{buffer}: kept on disk again");
+    ///     }
+    /// }
+    /// ```
     fn journal_failed(&self, buffer: &str, error: &JournalError) {
         let _ = (buffer, error);
     }
 
-    /// The journal is written again, all of it.
+    /// The journal is written again, all that the buffer holds. Feature `journal`;
+    /// [`journal_failed`](Self::journal_failed) has an example.
     fn journal_recovered(&self, buffer: &str) {
         let _ = buffer;
     }

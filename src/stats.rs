@@ -35,18 +35,20 @@ pub struct Stats {
     pub gave_up: u64,
     /// Taken back with `remove`.
     pub removed: u64,
-    /// Returned by `shutdown`, or left over when the last handle was dropped.
+    /// Returned by `shutdown`, or left over when the last handle was dropped. With a journal that is sound: none, but
+    /// [`journaled`](Self::journaled).
     pub returned: u64,
-    /// Found in the journal at the start, besides `accepted`.
+    /// Found in the journal at the start, besides `accepted`. Feature `journal`, as what follows about it.
     pub recovered: u64,
-    /// Left in the journal at the end, for the next start.
+    /// Left in the journal at the end, for the next start: what [`shutdown`](crate::Buffer::shutdown) could not deliver.
     pub journaled: u64,
     /// In the table.
     pub pending: u64,
     /// Taken from the table and not acknowledged: being flushed, waiting for a retry, or undelivered.
     pub in_flight: u64,
     /// The part of `in_flight` that `handle_error` kept or panicked on. Reads of keys do not see it;
-    /// [`Buffer::retry_undelivered`](crate::Buffer::retry_undelivered) offers it again, `shutdown` returns it.
+    /// [`Buffer::retry_undelivered`](crate::Buffer::retry_undelivered) offers it again, `shutdown` returns it; with a journal
+    /// it stays in there, undelivered in the next life too.
     pub undelivered: u64,
     /// Refused with an error.
     pub rejected: u64,
@@ -77,11 +79,12 @@ pub struct Stats {
     pub panics: u64,
     /// Callbacks that came back after `shutdown` had given their data away.
     pub late: u64,
-    /// Commits of the journal.
+    /// Commits of the journal, each a sync of the disk. One that would write nothing is not made.
     pub journal_commits: u64,
-    /// Attempts to write the journal that failed.
+    /// Attempts to write the journal that failed, those included that were to make a fresh file.
     pub journal_failures: u64,
-    /// For how long the journal has not been written although it should be: `None` if all is well.
+    /// For how long the journal cannot be written, from the first attempt that failed: `None` if all is well, or there is
+    /// none. Why: [`Health::journal_failure`](crate::Health::journal_failure).
     pub journal_failing_for: Option<Duration>,
     /// Threads, or tasks, at work for this buffer's sink at this moment.
     pub workers: u64,

@@ -217,7 +217,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         result.unwrap_or(Err(FlushWaitError::TimedOut(timeout)))
     }
 
-    /// As [`shutdown`](Self::shutdown). Closing takes O(keys), without waiting.
+    /// As [`shutdown`](Self::shutdown), with a journal too: its last commit is then made on the calling thread, at the
+    /// deadline at the latest. Closing takes O(keys), without waiting.
     ///
     /// What was not delivered is in the error, and **lost if that is dropped**.
     ///
@@ -251,7 +252,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// Dropped before it is over, it leaves the buffer closed and draining, to end by its deadline.
     /// Nothing is lost: whatever could not be delivered is handed to the next caller of this or of
-    /// `shutdown`.
+    /// `shutdown`, or is in the journal.
     ///
     /// # Errors
     ///

@@ -50,6 +50,23 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// What was not delivered is in the error, and **lost if that is dropped**.
     ///
+    /// # With a journal
+    ///
+    /// What was not delivered stays in the journal, for the next start: this returns `Ok`,
+    /// [`ShutdownReport::journaled`] says how much that is, and nothing is handed back, because storing it by other means
+    /// would count it twice. What a callback still has in its hands at the deadline is in the journal as well, and is sent
+    /// again under the same id. The sink is not told (`handle_retired`), because its instance goes on.
+    ///
+    /// The last commit comes after the deadline and is waited for: the call may take longer by its time. The file is let go
+    /// when all callbacks are back; until then a second buffer on it is refused as `InUse`. If nothing is left in it,
+    /// it is written anew and small.
+    ///
+    /// If the file **cannot be written at the end**, leftovers are handed back as without a journal, and the file
+    /// holds an earlier state, of which some may be among the leftovers. Use one of the two: either drop the leftovers
+    /// and start with the file, which loses what came after its last commit; or store the leftovers, and move the file away
+    /// before the next start. Both together count twice what is in both. What was
+    /// [in doubt](crate::Undelivered::may_be_applied) has its id; whoever stores it has to ask for that first.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use write_behind::{Buffer, Sum};
@@ -69,7 +86,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// # Errors
     ///
-    /// [`ShutdownError::Undelivered`] with every key and data that was not delivered; only one of
+    /// [`ShutdownError::Undelivered`] with every key and data that was not delivered, unless a journal keeps it; only one of
     /// several callers gets them, the others [`ShutdownError::AlreadyReturned`].
     /// [`ShutdownError::WouldDeadlock`] inside a callback of the same
     /// buffer, which is closed all the same and drains within `timeout`.
@@ -92,7 +109,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         }
     }
 
-    /// **What is not delivered within `timeout` is lost.** [`shutdown`](Self::shutdown) returns it instead.
+    /// **What is not delivered within `timeout` is lost**, unless a journal keeps it. [`shutdown`](Self::shutdown) returns it
+    /// instead.
     ///
     /// Shuts the buffer down when the guard is dropped, for at most `timeout`, and tells the observers what
     /// is left. For a buffer in a `static`, whose handle is never dropped: what it holds at the end of the
@@ -123,7 +141,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 }
 
-/// How a buffer ended of which nothing is lost.
+/// How a buffer ended of which nothing is lost: everything is delivered, or in the journal.
 ///
 /// ```
 /// use std::time::Duration;
@@ -139,7 +157,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Inserts that were not delivered and are in the journal, for the next start.
+    /// Inserts that were not delivered and are in the journal, for the next start: [`Stats::journaled`](crate::Stats::journaled).
+    /// Always 0 without one.
     pub journaled: u64,
 }
 

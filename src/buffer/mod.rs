@@ -61,7 +61,8 @@ pub use weak::WeakBuffer;
 /// [`Observer::undelivered`](crate::Observer::undelivered). It does not wait inside one of the buffer's
 /// own callbacks, with an async sink, or (with the feature `tokio`) on a thread that belongs to a
 /// runtime: there the buffer drains by itself, within the same time, if the program lasts so long. Call
-/// [`shutdown`](Self::shutdown) or await `shutdown_async` to wait for it and to get what is left back.
+/// [`shutdown`](Self::shutdown) or await `shutdown_async` to wait for it and to get what is left back. With a journal what
+/// is left is in there, for the next start.
 pub struct Buffer<K, V, S = RandomState> {
     handle: Arc<Handle<K, V, S>>,
 }

@@ -114,7 +114,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// **Takes data out that will not be flushed**: what you do not store is lost.
     ///
     /// Cancels the key's pending data and gives it back, oldest first: nothing if there is none, and more
-    /// than one only where an aggregate could absorb no more. Data in flight cannot be cancelled.
+    /// than one only where an aggregate could absorb no more. Data in flight cannot be cancelled. With a journal a crash may
+    /// bring back what was removed after the last commit: `sync` before you act on it.
     ///
     /// ```
     /// use write_behind::{Buffer, Sum};
@@ -132,7 +133,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     }
 
     /// What [`BatchId::instance`](crate::BatchId::instance) is in all batches of this buffer: to make it known to a
-    /// storage before the first of them.
+    /// storage before the first of them. With a journal it is the same at every start.
     ///
     /// ```
     /// use write_behind::Buffer;

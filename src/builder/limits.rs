@@ -189,7 +189,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// **What is not delivered within this time is lost** when the last handle is dropped, and told to observers.
-    /// [`Buffer::shutdown`](crate::Buffer::shutdown) returns it instead.
+    /// [`Buffer::shutdown`](crate::Buffer::shutdown) returns it instead, and a journal keeps it.
     ///
     /// How long the drop of the last handle waits for the flush of what is left, or, where it does not
     /// wait itself ([`Buffer`](crate::Buffer)), how long the buffer goes on for it. Default: 5 s. Zero delivers nothing

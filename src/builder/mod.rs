@@ -194,7 +194,35 @@ impl<K, V, S> Builder<K, V, S> {
         }
     }
 
-    /// Keeps what is accepted in a file, so that a crash loses nothing of it. Default: none. Feature `journal`.
+    /// Keeps what is accepted in a file, so that it survives a crash and still counts once. Default: none. Feature
+    /// `journal`, which needs Rust 1.90.
+    ///
+    /// `start` then reads what an earlier life has left in the file: batches are sent again, first and at once, under the ids
+    /// and with the content that they had; everything else is pending, with a deadline drawn anew. What is found is
+    /// taken in whole, beyond [`max_keys`](Self::max_keys) and [`max_weight`](Self::max_weight) too: then there is no room
+    /// for more until enough of it is flushed. [`Buffer::recovered`] says what it was.
+    ///
+    /// The sink should be one that [counts each batch once](crate::exactly_once). With one that records no ids, what was in
+    /// flight when the process died, or was flushed in the last [window](Journal::window), counts twice.
+    ///
+    /// The journal has a thread of its own, which sleeps while nothing changes. What it promises and how it works: the
+    /// [module](crate::journal).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::journal::Journal;
+    /// use write_behind::{Buffer, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("views.journal");
+    ///
+    /// let views = Buffer::builder().journal(Journal::at(path)).start(store)?;
+    /// println!("{:?}", views.recovered()); // what was left by the process before this one
+    /// views.add("/home", 1)?; // survives a crash 50 ms later
+    /// views.add_durable("/home", 1)?; // survives one from here on
+    /// views.shutdown(Duration::from_secs(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "journal")]
     pub fn journal(mut self, journal: Journal<K, V>) -> Self {
         self.journal = Some(journal);

@@ -51,7 +51,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
     /// # Errors
     ///
     /// [`BuildError::Invalid`] names an option with an impossible value; [`BuildError::Thread`] if
-    /// there is no thread yet and none could be started.
+    /// there is no thread yet and none could be started; [`BuildError::Journal`] if the journal cannot be used: it is in
+    /// use, damaged, or another buffer's.
     pub fn start<Kind>(self, sink: impl IntoSink<K, V, Kind>) -> Result<Buffer<K, V, S>, BuildError> {
         self.start_cyclic(|_| sink)
     }

@@ -47,6 +47,10 @@
 //! [counts each batch once](crate::exactly_once) counts it once, and any other may count it twice. A letter that the
 //! storage refuses stays in the file, under a new id.
 //!
+//! With a journal (feature `journal`) a letter can get into the file twice: if the process dies when it is written and
+//! before the journal knows, the next one hands it over again, and writes a second line. **Both are replayed.** Their `key`,
+//! `data` and `reason` are the same.
+//!
 //! What may have been applied although nobody heard of it is not written to the file but kept by the buffer, unless
 //! [`Burying::also_in_doubt`] is set. [`ExactlyOnce`](crate::exactly_once::ExactlyOnce) leaves no doubt about what it
 //! gives up, unless its store is out of reach.

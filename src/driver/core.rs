@@ -27,7 +27,7 @@ const SECOND_TRY: Duration = Duration::from_millis(100);
 
 /// A running buffer without its threads.
 ///
-/// Locks, in the order in which they may be held together: those of [`Dispatch`], the intake's
+/// Locks, in the order in which they may be held together: the journal's file, those of [`Dispatch`], the intake's
 /// `former` and `recalling`, then one partition; a waiter's own lock last. No two partitions at once,
 /// and no user code under any of them but the key's and the aggregate's own methods.
 pub(crate) struct Core<K, V, S> {

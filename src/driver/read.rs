@@ -181,7 +181,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let stats = self.stats();
         let last = self.dispatch.trouble().seen().last;
         let last_failure = last.map(|(cause, at)| (cause, self.clock.now().saturating_sub(at)));
-        Health { degraded_for: stats.degraded_for, last_failure, stats }
+        let journal = self.journal.as_ref();
+        let journal_failure =
+            journal.and_then(|journal| journal.progress.trouble()).map(|trouble| trouble.error);
+        Health { degraded_for: stats.degraded_for, last_failure, journal_failure, stats }
     }
 
     pub(crate) fn stats(&self) -> Stats {

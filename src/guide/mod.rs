@@ -1,4 +1,5 @@
-//! Longer texts: what is promised, which sink to choose, how batches count once, recipes, and how to test a sink.
+//! Longer texts: what is promised, which sink to choose, how batches count once, what survives a crash, recipes, and how to
+//! test a sink.
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
@@ -8,6 +9,10 @@ pub mod blocking_or_async {}
 
 #[doc = include_str!("exactly_once.md")]
 pub mod exactly_once {}
+
+#[cfg(feature = "journal")]
+#[doc = include_str!("journal.md")]
+pub mod journal {}
 
 #[doc = include_str!("recipes.md")]
 pub mod recipes {}

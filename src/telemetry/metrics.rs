@@ -8,6 +8,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use crate::batch::BatchId;
 use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
+use crate::journal::JournalError;
 use crate::observer::{FlushEvent, Observer};
 use crate::stats::Stats;
 
@@ -27,12 +28,14 @@ use crate::stats::Stats;
 /// | `write_behind_weight`, `write_behind_max_weight` | gauge | what aggregates weigh |
 /// | `write_behind_oldest_pending_seconds` | gauge | seconds |
 /// | `write_behind_degraded_seconds` | gauge | seconds, 0 if the last attempt was no failure |
+/// | `write_behind_journal_commits_total`, `write_behind_journal_failures_total` | counter | commits, attempts |
+/// | `write_behind_journal_failing_seconds` | gauge | seconds, 0 if the journal is written, or there is none |
 /// | `write_behind_hibernating` | gauge | 1 at rest, 0 awake |
 /// | `write_behind_flush_seconds` | histogram | seconds per attempt |
 /// | `write_behind_lateness_seconds` | histogram | seconds from the deadline to the flush, per batch |
 /// | `write_behind_batch_keys` | histogram | keys per attempt |
 ///
-/// Gauges and `accepted` are published once a second while the buffer is awake
+/// Gauges, `accepted` and `journal_commits` are published once a second while the buffer is awake
 /// ([`every`](Self::every) changes that), and when it goes to rest.
 ///
 /// ```
@@ -88,6 +91,8 @@ fn describe() {
         ("write_behind_flush_failures_total", "Attempts that failed, wholly or for some keys."),
         ("write_behind_flush_retries_total", "Attempts that were scheduled again."),
         ("write_behind_overdue_total", "Attempts that ran longer than the flush timeout."),
+        ("write_behind_journal_commits_total", "Commits of the journal."),
+        ("write_behind_journal_failures_total", "Attempts to write the journal that failed."),
     ] {
         describe_counter!(name, Unit::Count, text);
     }
@@ -112,6 +117,11 @@ fn describe() {
         "write_behind_degraded_seconds",
         Unit::Seconds,
         "For how long every attempt has failed wholly, 0 if not."
+    );
+    describe_gauge!(
+        "write_behind_journal_failing_seconds",
+        Unit::Seconds,
+        "For how long the journal cannot be written, 0 if it can."
     );
     describe_histogram!("write_behind_flush_seconds", Unit::Seconds, "How long an attempt took.");
     describe_histogram!(
@@ -202,6 +212,14 @@ impl Observer for MetricsObserver {
         gauge!("write_behind_oldest_pending_seconds", "buffer" => buffer.to_owned()).set(age);
         let degraded = stats.degraded_for.unwrap_or_default().as_secs_f64();
         gauge!("write_behind_degraded_seconds", "buffer" => buffer.to_owned()).set(degraded);
+        counter!("write_behind_journal_commits_total", "buffer" => buffer.to_owned())
+            .absolute(stats.journal_commits);
+        let failing = stats.journal_failing_for.unwrap_or_default().as_secs_f64();
+        gauge!("write_behind_journal_failing_seconds", "buffer" => buffer.to_owned()).set(failing);
+    }
+
+    fn journal_failed(&self, buffer: &str, _error: &JournalError) {
+        counter!("write_behind_journal_failures_total", "buffer" => buffer.to_owned()).increment(1);
     }
 
     fn hibernated(&self, buffer: &str) {

@@ -5,13 +5,15 @@ use tracing::{debug, info, trace, warn};
 use crate::batch::BatchId;
 use crate::error::InsertErrorKind;
 use crate::failure::FailureCause;
+use crate::journal::JournalError;
 use crate::observer::{FlushEvent, Observer};
 
 /// Emits a `tracing` event for everything that happens, under the target `write_behind`. Feature
 /// `tracing`.
 ///
 /// Flushes are `trace` when they start and `debug` when they succeed; failures, overdue callbacks,
-/// shed items and lost patience are `warn`; going to rest and waking up are `info`. Each event has
+/// shed items, lost patience and a journal that cannot be written are `warn`; going to rest, waking up and a journal that is
+/// written again are `info`. Each event has
 /// the fields `buffer`, and where they apply `batch`, `attempt`, `keys`, `inserts` and `error`.
 ///
 /// ```
@@ -62,6 +64,14 @@ impl Observer for TracingObserver {
 
     fn undelivered(&self, buffer: &str, keys: usize, inserts: u64) {
         warn!(target: "write_behind", buffer, keys, inserts, "data stays undelivered");
+    }
+
+    fn journal_failed(&self, buffer: &str, error: &JournalError) {
+        warn!(target: "write_behind", buffer, %error, "the journal could not be written");
+    }
+
+    fn journal_recovered(&self, buffer: &str) {
+        info!(target: "write_behind", buffer, "the journal is written again");
     }
 
     fn hibernated(&self, buffer: &str) {
@@ -140,13 +150,16 @@ mod tests {
             observer.shed("b");
             observer.refused("b", 3, InsertErrorKind::Full);
             observer.undelivered("b", 1, 2);
+            observer.journal_failed("b", &JournalError::InUse { path: "views.journal".into() });
+            observer.journal_recovered("b");
             observer.hibernated("b");
             observer.woke("b");
         });
         let lines = lines.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let levels: Vec<_> = lines.iter().map(|(level, _)| level.as_str()).collect();
-        let expected =
-            ["TRACE", "DEBUG", "WARN", "DEBUG", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO", "INFO"];
+        let expected = "TRACE DEBUG WARN DEBUG WARN WARN WARN WARN WARN WARN INFO INFO INFO"
+            .split(' ')
+            .collect::<Vec<_>>();
         assert_eq!(levels, expected);
         assert!(lines[0].1.contains("batch=00000000000000ab-7 "), "{}", lines[0].1);
         assert!(lines[2].1.contains("no disk "), "{}", lines[2].1);

@@ -98,6 +98,8 @@ fn everything_is_described_and_published() {
         max_keys: 50,
         oldest_pending: Duration::from_millis(1_500),
         degraded_for: Some(Duration::from_secs(3)),
+        journal_commits: 9,
+        journal_failing_for: Some(Duration::from_secs(2)),
         ..Stats::default()
     };
     let cause = FailureCause::Misreported("no".into());
@@ -113,15 +115,17 @@ fn everything_is_described_and_published() {
         observer.shed("b");
         observer.refused("b", 3, InsertErrorKind::Full);
         observer.measured("b", &stats);
+        observer.journal_failed("b", &JournalError::InUse { path: "views.journal".into() });
         observer.hibernated("b");
     });
     let counted =
         ["flushes", "flushed_inserts", "flushed_keys", "flush_failures", "flush_retries", "overdue"];
     let counts = counted.map(|name| kept.counter(&format!("write_behind_{name}_total")));
     assert_eq!(counts, [1, 4, 3, 1, 1, 1]);
-    let counted = ["gave_up_inserts", "shed", "refused", "accepted"];
+    let counted = ["gave_up_inserts", "shed", "refused", "accepted", "journal_failures", "journal_commits"];
     let counts = counted.map(|name| kept.counter(&format!("write_behind_{name}_total")));
-    assert_eq!(counts, [4, 1, 3, 100]);
+    assert_eq!(counts, [4, 1, 3, 100, 1, 9]);
+    assert_eq!(kept.gauge("write_behind_journal_failing_seconds"), 2.0);
     let gauges =
         ["pending", "undelivered", "max_keys", "oldest_pending_seconds", "degraded_seconds", "hibernating"];
     assert_eq!(
