@@ -274,7 +274,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 self.write(journal, &mut **disk, round, collected);
             }
             let sound = journal.progress.trouble().is_none();
-            if sound && self.kept_in_journal() == 0 && self.dispatch.flights().is_idle() {
+            // What `handle_error` has kept since then is a batch as well.
+            let nothing_left =
+                self.kept_in_journal() == 0 && self.dispatch.flights().sequences().next().is_none();
+            if sound && nothing_left {
                 let next_sequence = self.dispatch.flights().next_sequence();
                 // What cannot be made smaller stays as it is.
                 let _ = disk.replace(&self.head(journal, next_sequence), &Changes::default());
