@@ -88,8 +88,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     dead_letter: Option<PathBuf>,
 
+    /// Keep what is in memory in this file too, so that a crash loses none of it. One process at a time has it;
+    /// the next one goes on with what it finds there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// When an increment is answered
+    #[arg(long, value_enum, default_value_t = Ack::Accepted)]
+    pub(crate) ack: Ack,
+
     /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
-    /// dead-letter file
+    /// dead-letter file. With --journal no longer than the database answers, and the rest stays in the journal
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
 
@@ -106,11 +115,34 @@ impl Args {
     /// Ends the process with the reason if the options make no sense.
     pub(crate) fn read() -> Self {
         let args = Args::parse();
-        if args.hydrate && args.mode != Mode::Buffered {
-            let problem = "--hydrate goes with --mode buffered only: the other modes do not write behind";
-            Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        let buffered = args.mode == Mode::Buffered;
+        for (contradicts, problem) in [
+            (
+                args.hydrate && !buffered,
+                "--hydrate goes with --mode buffered only: the other modes do not write behind",
+            ),
+            (
+                args.journal.is_some() && !buffered,
+                "--journal goes with --mode buffered only: the other modes keep nothing in memory",
+            ),
+            (
+                args.ack == Ack::Durable && args.journal.is_none(),
+                "--ack durable needs --journal FILE: without one nothing is on disk until it is in the database",
+            ),
+        ] {
+            if contradicts {
+                Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
+            }
         }
         args
+    }
+
+    /// Whether a file has its place in the folder for files.
+    pub(crate) fn uses_data(&self) -> bool {
+        [Some(self.dead_letter()), self.journal.clone()]
+            .into_iter()
+            .flatten()
+            .any(|file| file.starts_with(&self.data))
     }
 
     pub(crate) fn dead_letter(&self) -> PathBuf {
@@ -127,7 +159,10 @@ nats, and tls for Postgres, or full.
 POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz,
 GET / for a page that shows what happens, GET /metrics for Prometheus.
 
-Exit status: 0 everything is stored; 1 something is in the dead-letter file instead; 2 the service
+An increment is answered 202, or nothing of it is kept. The exception is a 503 that says \"accepted\": true: with
+--ack durable the increment is counted and will be stored, unless the process dies first. Sent again, it counts twice.
+
+Exit status: 0 everything is stored, or in the journal for the next start; 1 something is in the dead-letter file instead; 2 the service
 could not start (bad option, address in use, database not reachable).";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,6 +173,14 @@ pub(crate) enum Mode {
     Sync,
     /// Answered and forgotten: what HTTP alone costs
     Noop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// When it is in memory. With --journal a crash loses what came in its last 50 ms or so
+    Accepted,
+    /// When it is on disk, in the journal, where no crash loses it
+    Durable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

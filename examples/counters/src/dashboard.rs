@@ -18,6 +18,7 @@ use write_behind::{
 };
 
 use crate::http::Service;
+use crate::journal;
 use history::History;
 use top_keys::TopKeys;
 
@@ -138,6 +139,7 @@ async fn status(State(service): State<Service>) -> Json<Value> {
         "resting": stats.hibernating,
         "degraded_ms": health.degraded_for.map(millis),
         "trouble": backend.trouble(),
+        "journal": journal::report(buffer),
         "last_failure": health.last_failure.map(|(cause, ago)| {
             json!({ "error": cause.to_string(), "ago_ms": millis(ago) })
         }),

@@ -13,6 +13,7 @@ mod exactly_once;
 mod hanging;
 mod http;
 mod hydrate;
+mod journal;
 mod load;
 mod log_table;
 mod max_updates;
