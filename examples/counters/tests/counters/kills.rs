@@ -3,6 +3,7 @@
 //! `WRITE_BEHIND_KILLS` says how often (default 5), `WRITE_BEHIND_SEED` repeats the instants of a run, as far as clocks
 //! and processes do.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,9 @@ fn run(client: &Client, marks: &Marks, mut random: Random) -> (Sent, Vec<Instant
 
 /// One life of the service, from its start to its violent end.
 fn live(home: &Home, options: &[&str], marks: &Arc<Marks>, random: &mut Random) -> Sent {
+    // From hardly anything that waits to hardly anything that is written.
+    let interval = ["5ms", "30ms", "150ms", "1h"][random.below(4) as usize];
+    let options = &[options, &["--interval", interval]].concat();
     // One in four does not live to see a request, and may be killed while it reads its journal.
     if random.below(4) == 0 {
         home.start_and_kill(options, Duration::from_millis(random.below(150)));
@@ -91,52 +95,81 @@ fn live(home: &Home, options: &[&str], marks: &Arc<Marks>, random: &mut Random) 
     all
 }
 
-/// Kills the service `kills` times, lets the last one write all that there is, and compares.
-fn kill_again_and_again(name: &str, home: &Home, database: &Database, options: &[&str]) -> Account {
-    let kills = from_environment("WRITE_BEHIND_KILLS").unwrap_or(5);
-    let seed = from_environment("WRITE_BEHIND_SEED").unwrap_or_else(|| RandomState::new().hash_one(name));
-    eprintln!("{name}: WRITE_BEHIND_SEED={seed}");
-    let (begun, mut random) = (Instant::now(), Random(seed));
-    let (marks, mut sent) = (Arc::<Marks>::default(), Sent::default());
-    let common = ["--database", &database.url(), "--journal", "the.journal", "--interval", "30ms"];
-    let options = [&common, options].concat();
-    for _ in 0..kills {
-        sent.add(live(home, &options, &marks, &mut random));
-    }
-    let service = home.start(&options);
-    let client = service.client();
-    eventually("everything is stored", || {
-        (client.stat("pending") + client.stat("in_flight") == 0).then_some(())
-    });
-    service.stop();
-    assert_eq!(home.dead_letters(), Vec::<String>::new());
-    assert_eq!(sent.refused, Vec::<String>::new());
-    let account = Account::new(&marks, &sent, &database.counters());
-    eprintln!("{name}: {kills} kills in {:?}, {account}", begun.elapsed());
-    account
+/// A service that is killed again and again.
+pub(crate) struct Course<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) home: &'a Home,
+    pub(crate) options: &'a [&'a str],
+    /// Waits until what was written has arrived.
+    pub(crate) arrived: &'a dyn Fn(),
+    /// What is stored.
+    pub(crate) totals: &'a dyn Fn() -> BTreeMap<String, i64>,
 }
 
-fn assert_exact(account: &Account) {
+impl Course<'_> {
+    /// Kills, lets the last service write all that there is, and compares.
+    pub(crate) fn run(&self) -> Account {
+        let Course { name, home, .. } = self;
+        let kills = from_environment("WRITE_BEHIND_KILLS").unwrap_or(5);
+        let seed = from_environment("WRITE_BEHIND_SEED").unwrap_or_else(|| RandomState::new().hash_one(name));
+        eprintln!("{name}: WRITE_BEHIND_SEED={seed}");
+        let (begun, mut random) = (Instant::now(), Random(seed));
+        let (marks, mut sent) = (Arc::<Marks>::default(), Sent::default());
+        let options = [self.options, &["--journal", "the.journal"]].concat();
+        for _ in 0..kills {
+            sent.add(live(home, &options, &marks, &mut random));
+        }
+        let service = home.start(&[&options[..], &["--interval", "5ms"]].concat());
+        let client = service.client();
+        eventually("everything is written", || {
+            (client.stat("pending") + client.stat("in_flight") == 0).then_some(())
+        });
+        (self.arrived)();
+        service.stop();
+        assert_eq!(home.dead_letters(), Vec::<String>::new());
+        assert_eq!(sent.refused, Vec::<String>::new());
+        let account = Account::new(&marks, &sent, &(self.totals)());
+        eprintln!("{name}: {kills} kills in {:?}, {account}", begun.elapsed());
+        account
+    }
+}
+
+/// Everything that was acknowledged is stored, and nothing more than once.
+pub(crate) fn assert_exact(account: &Account) {
     assert!(account.is_exact(), "lost {:?}, doubled {:?}: {account}", account.lost, account.doubled);
+}
+
+fn with_database(name: &str, home: &Home, database: &Database, options: &[&str]) -> Account {
+    let url = database.url();
+    let options = &[&["--database", &url], options].concat();
+    Course { name, home, options, arrived: &|| {}, totals: &|| database.counters() }.run()
 }
 
 #[test]
 fn what_was_acknowledged_as_durable_counts_once_however_often_the_service_is_killed() {
     let home = Home::new();
-    assert_exact(&kill_again_and_again("sqlite", &home, &Database::sqlite(&home), &["--ack", "durable"]));
+    let database = Database::sqlite(&home);
+    assert_exact(&with_database("sqlite", &home, &database, &["--ack", "durable"]));
 }
 
 #[test]
 fn and_so_it_does_in_postgres() {
     let Some(database) = Database::postgres() else { return };
-    assert_exact(&kill_again_and_again("postgres", &Home::new(), &database, &["--ack", "durable"]));
+    assert_exact(&with_database("postgres", &Home::new(), &database, &["--ack", "durable"]));
+}
+
+#[test]
+fn and_so_it_does_in_a_log_table() {
+    let Some(database) = Database::postgres() else { return };
+    let options = ["--sink", "log-table", "--ack", "durable"];
+    assert_exact(&with_database("log table", &Home::new(), &database, &options));
 }
 
 #[test]
 fn what_was_only_accepted_is_lost_only_if_it_came_just_before_a_kill() {
     let home = Home::new();
-    let account =
-        kill_again_and_again("sqlite, accepted", &home, &Database::sqlite(&home), &["--ack", "accepted"]);
+    let database = Database::sqlite(&home);
+    let account = with_database("sqlite, accepted", &home, &database, &["--ack", "accepted"]);
     let oldest = account.lost.iter().map(|(_, before)| *before).max().unwrap_or_default();
     eprintln!("sqlite, accepted: what was lost had been accepted up to {oldest:?} before");
     assert!(oldest <= WINDOW + MARGIN, "{account}");
