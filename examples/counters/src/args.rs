@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::{nats, postgres, redis};
@@ -112,31 +111,6 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Ends the process with the reason if the options make no sense.
-    pub(crate) fn read() -> Self {
-        let args = Args::parse();
-        let buffered = args.mode == Mode::Buffered;
-        for (contradicts, problem) in [
-            (
-                args.hydrate && !buffered,
-                "--hydrate goes with --mode buffered only: the other modes do not write behind",
-            ),
-            (
-                args.journal.is_some() && !buffered,
-                "--journal goes with --mode buffered only: the other modes keep nothing in memory",
-            ),
-            (
-                args.ack == Ack::Durable && args.journal.is_none(),
-                "--ack durable needs --journal FILE: without one nothing is on disk until it is in the database",
-            ),
-        ] {
-            if contradicts {
-                Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
-            }
-        }
-        args
-    }
-
     /// Whether a file has its place in the folder for files.
     pub(crate) fn uses_data(&self) -> bool {
         [Some(self.dead_letter()), self.journal.clone()]
@@ -219,12 +193,28 @@ impl Target {
     /// Options that do not go together, and why.
     pub(crate) fn choose(args: &Args) -> Result<Self, String> {
         let database = args.database.clone();
-        for (given, needs, problem) in [
-            (args.redis.is_some(), SinkKind::Redis, "--redis goes with --sink redis only"),
-            (args.nats.is_some(), SinkKind::Nats, "--nats goes with --sink nats only"),
-            (args.hydrate, SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+        let (buffered, journal) = (args.mode == Mode::Buffered, args.journal.is_some());
+        for (given, goes, problem) in [
+            (args.redis.is_some(), args.sink == SinkKind::Redis, "--redis goes with --sink redis only"),
+            (args.nats.is_some(), args.sink == SinkKind::Nats, "--nats goes with --sink nats only"),
+            (args.hydrate, args.sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+            (
+                args.hydrate,
+                buffered,
+                "--hydrate goes with --mode buffered only: the others do not write behind",
+            ),
+            (
+                journal,
+                buffered,
+                "--journal goes with --mode buffered only: the others keep nothing in memory",
+            ),
+            (
+                args.ack == Ack::Durable,
+                journal,
+                "--ack durable needs --journal FILE, which is what it waits for",
+            ),
         ] {
-            if given && args.sink != needs {
+            if given && !goes {
                 return Err(problem.to_owned());
             }
         }

@@ -10,10 +10,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use write_behind::exactly_once::StoreErrorKind;
 use write_behind::journal::DurableError;
-use write_behind::{InsertError, InsertErrorKind, SummingBuffer};
+use write_behind::{InsertError, InsertErrorKind, Stats, SummingBuffer};
 
 use crate::args::{Ack, Mode};
 use crate::backend::Backend;
@@ -157,9 +157,12 @@ async fn counter(
     counter.map(Json).ok_or_else(never_seen)
 }
 
-async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> Json<serde_json::Value> {
-    let stats = buffer.stats();
-    Json(json!({
+async fn stats(State(service): State<Service>) -> Json<Value> {
+    Json(report(&service, &service.buffer.stats()))
+}
+
+pub(crate) fn report(Service { mode, buffer, backend, .. }: &Service, stats: &Stats) -> Value {
+    json!({
         "mode": format!("{mode:?}").to_lowercase(),
         "accepted": stats.accepted,
         "flushed": stats.flushed,
@@ -173,8 +176,8 @@ async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> 
         "gave_up": stats.gave_up,
         "dead_letters": backend.letters.written(),
         "hibernating": stats.hibernating,
-        "journal": journal::report(&buffer),
-    }))
+        "journal": journal::report(buffer),
+    })
 }
 
 /// Whether the last write went through.

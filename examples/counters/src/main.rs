@@ -34,6 +34,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use axum::Router;
+use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -67,7 +68,7 @@ type Ended = Result<bool, Box<dyn Error>>;
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    let args = Args::read();
+    let args = Args::parse();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     tracing_subscriber::registry().with(lines).with(args.log.clone()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
