@@ -42,7 +42,7 @@ use tracing::{info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use write_behind::dead_letters::{Burying, DeadLetters};
-use write_behind::exactly_once::{AsyncStore, ExactlyOnce};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
 use write_behind::{Buffer, Builder, FlushWaitError, MetricsObserver, RetryPolicy, Sum};
 
 #[cfg(not(feature = "nats"))]
@@ -164,8 +164,12 @@ where
     S: AsyncStore<String, Sum<i64>> + 'static,
 {
     let (letters, store) = (&backend.letters, sink.sink().store());
-    let replayed =
-        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch, 1).await).await?;
+    let void = async |batch| match store.void(batch, 1).await {
+        // Of one that had a journal, which is not used any more.
+        Ok(Fate::Superseded { by }) => store.void(batch, by).await,
+        other => other,
+    };
+    let replayed = letters.replay_resolving_async(Arc::clone(sink), void).await?;
     let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
     if replayed.applied + replayed.had_been > 0 {
         info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);

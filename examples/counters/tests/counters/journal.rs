@@ -160,6 +160,35 @@ fn what_a_journal_could_not_take_at_the_end_is_in_the_dead_letters_and_counts_on
 }
 
 #[test]
+fn nor_does_what_may_have_been_stored_count_twice_when_the_journal_fails_as_well() {
+    let Some(server) = PostgresServer::start() else { return };
+    let home = Home::new();
+    let (proxy, url) = (Proxy::start(server.port()), server.url());
+    let through_proxy = server.url_at(proxy.port());
+    // The second start of its journal.
+    home.start(&[&["--database", &url], &JOURNAL[..]].concat()).stop();
+    let common = [&JOURNAL[..], &["--interval", "1h", "--flush-at-count", "1"]].concat();
+    let mut service = home.start(&[&["--database", &through_proxy], &common[..]].concat());
+    let client = service.client();
+    client.increment("first", 1);
+    eventually("it is stored", || (client.stat("flushed") == 1).then_some(()));
+    proxy.close();
+    proxy.spoil_next(Spoil::LoseAnswer);
+    client.increment("stored", 1);
+    eventually("the answer is lost", || (client.stat("failures") > 0).then_some(()));
+    service.limit_files(Some(4_096));
+    assert_eq!(client.try_increment("in memory", 10).unwrap().json()["accepted"], true);
+    service.signal("TERM");
+    let (code, errors) = service.wait();
+    assert_eq!((code, home.dead_letters().len()), (Some(1), 2), "{errors}");
+
+    let errors = home.start(&[&["--database", &url], &common[..]].concat()).stop();
+    assert!(errors.contains("1 dead letters applied, 1 had been already"), "{errors}");
+    let counters = Database::Postgres(Box::new(server)).counters();
+    assert_eq!(counters, totals([("first", 1), ("stored", 1), ("in memory", 10)]));
+}
+
+#[test]
 fn a_batch_that_was_stored_before_a_kill_counts_once_at_every_read() {
     let Some(server) = PostgresServer::start() else { return };
     for hydrate in [false, true] {
