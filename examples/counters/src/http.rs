@@ -176,7 +176,7 @@ pub(crate) fn report(Service { mode, buffer, backend, .. }: &Service, stats: &St
         "gave_up": stats.gave_up,
         "dead_letters": backend.letters.written(),
         "hibernating": stats.hibernating,
-        "journal": journal::report(buffer),
+        "journal": journal::report(buffer, stats),
     })
 }
 
@@ -186,7 +186,7 @@ async fn healthz(State(service): State<Service>) -> Response {
         None => (StatusCode::OK, json!({ "status": "ok" })),
         Some(error) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "degraded", "error": error })),
     };
-    if let Some(report) = journal::report(&service.buffer) {
+    if let Some(report) = journal::report(&service.buffer, &service.buffer.stats()) {
         body["journal"] = report;
     }
     (status, Json(body)).into_response()

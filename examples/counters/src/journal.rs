@@ -6,7 +6,7 @@ use metrics::{counter, gauge};
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 use write_behind::journal::{Journal, Recovered};
-use write_behind::{Sum, SummingBuffer};
+use write_behind::{Stats, Sum, SummingBuffer};
 
 pub(crate) fn open(path: &Path) -> Journal<String, Sum<i64>> {
     // Not the names of types, which may change with a release.
@@ -24,9 +24,8 @@ pub(crate) fn announce(path: Option<&Path>, found: Option<Recovered>) {
 }
 
 /// What clients are told of it. `None` without a journal.
-pub(crate) fn report(buffer: &SummingBuffer<String, i64>) -> Option<Value> {
+pub(crate) fn report(buffer: &SummingBuffer<String, i64>, stats: &Stats) -> Option<Value> {
     let Recovered { epoch, keys, inserts, batches, .. } = buffer.recovered()?;
-    let stats = buffer.stats();
     Some(json!({
         "commits": stats.journal_commits,
         "failures": stats.journal_failures,

@@ -27,7 +27,7 @@ impl Mark {
         4_i64.pow(self.digit())
     }
 
-    /// How often it is part of what was stored.
+    /// How often it is part of what was stored. What is there four times shows as another one of the key's.
     fn count(self, totals: &BTreeMap<String, i64>) -> i64 {
         totals.get(&self.key()).map_or(0, |total| total / self.value() % 4)
     }
