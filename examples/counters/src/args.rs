@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::{nats, postgres, redis};
@@ -88,8 +87,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     dead_letter: Option<PathBuf>,
 
+    /// Keep what is in memory in this file too, so that a crash loses none of it. One process at a time has it;
+    /// the next one goes on with what it finds there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// When an increment is answered
+    #[arg(long, value_enum, default_value_t = Ack::Accepted)]
+    pub(crate) ack: Ack,
+
     /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
-    /// dead-letter file
+    /// dead-letter file. With --journal no longer than the database answers, and the rest stays in the journal
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
 
@@ -103,14 +111,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Ends the process with the reason if the options make no sense.
-    pub(crate) fn read() -> Self {
-        let args = Args::parse();
-        if args.hydrate && args.mode != Mode::Buffered {
-            let problem = "--hydrate goes with --mode buffered only: the other modes do not write behind";
-            Args::command().error(ErrorKind::ArgumentConflict, problem).exit();
-        }
-        args
+    /// Whether a file has its place in the folder for files.
+    pub(crate) fn uses_data(&self) -> bool {
+        [Some(self.dead_letter()), self.journal.clone()]
+            .into_iter()
+            .flatten()
+            .any(|file| file.starts_with(&self.data))
     }
 
     pub(crate) fn dead_letter(&self) -> PathBuf {
@@ -127,7 +133,10 @@ nats, and tls for Postgres, or full.
 POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz,
 GET / for a page that shows what happens, GET /metrics for Prometheus.
 
-Exit status: 0 everything is stored; 1 something is in the dead-letter file instead; 2 the service
+An increment is answered 202, or nothing of it is kept. The exception is a 503 that says \"accepted\": true: with
+--ack durable the increment is counted and will be stored, unless the process dies first. Sent again, it counts twice.
+
+Exit status: 0 everything is stored, or in the journal for the next start; 1 something is in the dead-letter file instead; 2 the service
 could not start (bad option, address in use, database not reachable).";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,6 +147,14 @@ pub(crate) enum Mode {
     Sync,
     /// Answered and forgotten: what HTTP alone costs
     Noop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// When it is in memory. With --journal a crash loses what came in its last 50 ms or so
+    Accepted,
+    /// When it is on disk, in the journal, where no crash loses it
+    Durable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,12 +193,28 @@ impl Target {
     /// Options that do not go together, and why.
     pub(crate) fn choose(args: &Args) -> Result<Self, String> {
         let database = args.database.clone();
-        for (given, needs, problem) in [
-            (args.redis.is_some(), SinkKind::Redis, "--redis goes with --sink redis only"),
-            (args.nats.is_some(), SinkKind::Nats, "--nats goes with --sink nats only"),
-            (args.hydrate, SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+        let (buffered, journal) = (args.mode == Mode::Buffered, args.journal.is_some());
+        for (given, goes, problem) in [
+            (args.redis.is_some(), args.sink == SinkKind::Redis, "--redis goes with --sink redis only"),
+            (args.nats.is_some(), args.sink == SinkKind::Nats, "--nats goes with --sink nats only"),
+            (args.hydrate, args.sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+            (
+                args.hydrate,
+                buffered,
+                "--hydrate goes with --mode buffered only: the others do not write behind",
+            ),
+            (
+                journal,
+                buffered,
+                "--journal goes with --mode buffered only: the others keep nothing in memory",
+            ),
+            (
+                args.ack == Ack::Durable,
+                journal,
+                "--ack durable needs --journal FILE, which is what it waits for",
+            ),
         ] {
-            if given && args.sink != needs {
+            if given && !goes {
                 return Err(problem.to_owned());
             }
         }

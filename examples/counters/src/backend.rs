@@ -1,10 +1,12 @@
 //! What the sink and the HTTP side share, and how the database is doing.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use write_behind::dead_letters::DeadLetters;
 use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
+use write_behind::journal::JournalError;
 use write_behind::{BatchId, FailureCause, FlushBatch, FlushEvent, Observer, Sum, Writer};
 
 use crate::counters::Counters;
@@ -15,14 +17,21 @@ pub(crate) struct Backend {
     pub(crate) letters: Arc<DeadLetters<String, Sum<i64>>>,
     /// With `--hydrate`.
     pub(crate) totals: OnceLock<Totals>,
+    journal: Trouble,
     writing: Trouble,
     folding: Trouble,
 }
 
 impl Backend {
     pub(crate) fn new(counters: Arc<dyn Counters>, letters: DeadLetters<String, Sum<i64>>) -> Self {
-        let (writing, folding) = (Trouble::new("write"), Trouble::new("add to the totals"));
-        Backend { counters, letters: Arc::new(letters), totals: OnceLock::new(), writing, folding }
+        Backend {
+            counters,
+            letters: Arc::new(letters),
+            totals: OnceLock::new(),
+            journal: Trouble::new("write the journal"),
+            writing: Trouble::new("write"),
+            folding: Trouble::new("add to the totals"),
+        }
     }
 
     /// Bad data is a client's trouble; everything else is the database's.
@@ -31,9 +40,15 @@ impl Backend {
         self.writing.note(trouble.map(ToString::to_string));
     }
 
-    /// Why the last write, or the last step in the background, did not go through.
+    /// Why the last write, to the journal or the database, or the last step in the background did not go through.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.writing.get().or_else(|| self.folding.get())
+        [&self.journal, &self.writing, &self.folding].into_iter().find_map(Trouble::get)
+    }
+
+    /// Returns as soon as the database's last answer was no answer.
+    pub(crate) async fn outage(&self) {
+        // Its sender is here.
+        let _ = self.writing.last.subscribe().wait_for(Option::is_some).await;
     }
 
     /// The job in the background: folds step by step; ends at once if there is nothing to fold, ever.
@@ -49,37 +64,44 @@ impl Backend {
 
 struct Trouble {
     cannot: &'static str,
-    /// Guards what went wrong the last time, if it did.
-    last: Mutex<Option<String>>,
+    /// What went wrong the last time, if it did.
+    last: watch::Sender<Option<String>>,
 }
 
 impl Trouble {
     fn new(cannot: &'static str) -> Self {
-        Trouble { cannot, last: Mutex::new(None) }
+        Trouble { cannot, last: watch::Sender::new(None) }
     }
 
     /// Told once per outage, not once per attempt.
     fn note(&self, trouble: Option<String>) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (None, Some(trouble)) = (&*last, &trouble) {
-            tracing::warn!(error = trouble, "cannot {}, will try again", self.cannot);
+        let before = self.last.send_replace(trouble.clone());
+        if let (None, Some(error)) = (before, trouble) {
+            tracing::warn!(error, "cannot {}, will try again", self.cannot);
         }
-        *last = trouble;
     }
 
     fn get(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.borrow().clone()
     }
 }
 
-/// Notes what a store does not live to see: that it was cancelled.
-pub(crate) struct Cancellations(pub(crate) Arc<Backend>);
+/// Notes what a store does not see: that it was cancelled, and how the journal is doing.
+pub(crate) struct Incidents(pub(crate) Arc<Backend>);
 
-impl Observer for Cancellations {
+impl Observer for Incidents {
     fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, cause: &FailureCause, _: Duration) {
         if let FailureCause::TimedOut(after) = cause {
             self.0.writing.note(Some(format!("the database did not answer within {after:?}")));
         }
+    }
+
+    fn journal_failed(&self, _: &str, error: &JournalError) {
+        self.0.journal.note(Some(error.to_string()));
+    }
+
+    fn journal_recovered(&self, _: &str) {
+        self.0.journal.note(None);
     }
 }
 

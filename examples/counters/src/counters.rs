@@ -31,7 +31,12 @@ pub(crate) trait Counters: Send + Sync + 'static {
     /// Adds to a counter: what a service without a buffer does.
     async fn add(&self, key: &str, value: i64) -> Result<(), StoreError>;
 
-    /// Reads all counters. What a process wrote that has been killed since is part of it.
+    /// Waits until what a process was writing that has been killed since is over.
+    async fn await_predecessors(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Reads all counters.
     async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
         Err("only --sink upsert can load its counters".into())
     }

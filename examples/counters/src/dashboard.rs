@@ -17,7 +17,7 @@ use write_behind::{
     Stats, Sum, Verdict,
 };
 
-use crate::http::Service;
+use crate::http::{self, Service};
 use history::History;
 use top_keys::TopKeys;
 
@@ -99,7 +99,7 @@ impl<S: AsyncBatchDataBuffer<String, Sum<i64>>> AsyncBatchDataBuffer<String, Sum
 }
 
 async fn status(State(service): State<Service>) -> Json<Value> {
-    let Service { mode, interval, buffer, backend, dashboard, .. } = &service;
+    let Service { interval, buffer, backend, dashboard, .. } = &service;
     let health = buffer.health();
     let stats = &health.stats;
     let now = dashboard.started.elapsed();
@@ -117,33 +117,21 @@ async fn status(State(service): State<Service>) -> Json<Value> {
         history.record(now, stats);
         (history.rows(), history.samples().clone())
     };
-    Json(json!({
-        "mode": format!("{mode:?}").to_lowercase(),
-        "interval_ms": millis(*interval),
-        "up_ms": millis(now),
-        "accepted": stats.accepted,
-        "flushed": stats.flushed,
-        "rows": rows,
-        "pending": stats.pending,
-        "in_flight": stats.in_flight,
-        "oldest_ms": millis(stats.oldest_pending),
-        "keys": stats.keys,
-        "max_keys": stats.max_keys,
-        "fullness": health.fullness(),
-        "rejected": stats.rejected,
-        "batches": stats.flushes,
-        "failures": stats.failures,
-        "retries": stats.retries,
-        "dead_letters": backend.letters.written(),
-        "resting": stats.hibernating,
-        "degraded_ms": health.degraded_for.map(millis),
-        "trouble": backend.trouble(),
-        "last_failure": health.last_failure.map(|(cause, ago)| {
-            json!({ "error": cause.to_string(), "ago_ms": millis(ago) })
-        }),
-        "history": samples,
-        "top": { "keys": keys, "uncertain": top.uncertain },
-    }))
+    let mut status = http::report(&service, stats);
+    status["interval_ms"] = millis(*interval).into();
+    status["up_ms"] = millis(now).into();
+    status["rows"] = rows.into();
+    status["oldest_ms"] = millis(stats.oldest_pending).into();
+    status["max_keys"] = stats.max_keys.into();
+    status["fullness"] = health.fullness().into();
+    status["degraded_ms"] = json!(health.degraded_for.map(millis));
+    status["trouble"] = json!(backend.trouble());
+    status["last_failure"] = json!(
+        health.last_failure.map(|(cause, ago)| json!({ "error": cause.to_string(), "ago_ms": millis(ago) }))
+    );
+    status["history"] = json!(samples);
+    status["top"] = json!({ "keys": keys, "uncertain": top.uncertain });
+    Json(status)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,19 +1,33 @@
-//! The end: everything in memory goes to the database, or else to the dead-letter file.
+//! The end: everything in memory goes to the database, or else stays in the journal or goes to the dead-letter file.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use write_behind::{Leftovers, ShutdownError, Sum, SummingBuffer};
 
 use crate::backend::Backend;
+use crate::journal;
 
 /// How long a dead letter that is being written at the deadline may take.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Drains the buffer by `deadline`. Says whether all that was ever accepted is stored.
-pub(crate) async fn drain(buffer: &SummingBuffer<String, i64>, backend: &Backend, deadline: Instant) -> bool {
+/// Drains the buffer by `deadline`; with a journal only for as long as the database answers. Says whether all that was
+/// ever accepted is stored, or in the journal.
+pub(crate) async fn drain(
+    buffer: &SummingBuffer<String, i64>,
+    backend: &Backend,
+    journal: Option<&Path>,
+    deadline: Instant,
+) -> bool {
     let patience = deadline.saturating_duration_since(Instant::now());
-    let mut left: Vec<_> = shut_down(buffer, patience).await.into_iter().collect();
+    let mut left: Vec<_> = tokio::select! {
+        biased;
+        () = backend.outage(), if journal.is_some() => Leftovers::default(),
+        left = shut_down(buffer, patience) => left,
+    }
+    .into_iter()
+    .collect();
     // `handle_error` may be at work on a key at the deadline, and keep its data after that.
     let unaccounted = loop {
         left.extend(shut_down(buffer, Duration::ZERO).await);
@@ -33,6 +47,13 @@ pub(crate) async fn drain(buffer: &SummingBuffer<String, i64>, backend: &Backend
                 left.iter().for_each(|left| tracing::error!("{left:?}"));
             })
             .is_ok();
+    if let (Some(journal), true) = (journal, saved && !left.is_empty()) {
+        journal::set_aside(journal);
+    }
+    let journaled = buffer.stats().journaled;
+    if journaled > 0 {
+        tracing::info!("{journaled} increments stay in the journal, for the next start");
+    }
     let written = backend.letters.written();
     if written > 0 {
         tracing::error!("{written} totals could not be stored; they are in {path}");
@@ -40,7 +61,9 @@ pub(crate) async fn drain(buffer: &SummingBuffer<String, i64>, backend: &Backend
     if unaccounted > 0 {
         tracing::error!("{unaccounted} increments were still being handled");
     }
-    match timeout_at(deadline.max(Instant::now()), backend.counters.fold_all()).await {
+    // Nor is there anybody to fold it if what is in memory could not be written.
+    let until = if journaled > 0 { Instant::now() } else { deadline.max(Instant::now()) };
+    match timeout_at(until, backend.counters.fold_all()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the log is folded by the next process"),
         Err(_) => tracing::warn!("no time was left to fold the log: the next process does it"),

@@ -10,15 +10,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use write_behind::exactly_once::StoreErrorKind;
-use write_behind::{InsertErrorKind, SummingBuffer};
+use write_behind::journal::DurableError;
+use write_behind::{InsertError, InsertErrorKind, Stats, SummingBuffer};
 
-use crate::args::Mode;
+use crate::args::{Ack, Mode};
 use crate::backend::Backend;
 use crate::counters::{self, Counter};
 use crate::dashboard::{self, Dashboard};
 use crate::increment::Increment;
+use crate::journal;
 
 const MAX_BODY: usize = 16 * 1024;
 
@@ -26,6 +28,7 @@ const MAX_BODY: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) mode: Mode,
+    pub(crate) ack: Ack,
     /// When a full buffer is likely to have room again.
     pub(crate) interval: Duration,
     pub(crate) buffer: SummingBuffer<String, i64>,
@@ -54,11 +57,13 @@ struct Problem {
     status: StatusCode,
     error: String,
     retry_after: Option<Duration>,
+    /// Whether an increment that was not answered 202 is counted nevertheless.
+    accepted: Option<bool>,
 }
 
 impl Problem {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Problem { status, error: error.into(), retry_after: None }
+        Problem { status, error: error.into(), retry_after: None, accepted: None }
     }
 
     /// 503, and when it is worth coming back.
@@ -69,7 +74,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({ "error": self.error }))).into_response();
+        let mut body = json!({ "error": self.error });
+        if let Some(accepted) = self.accepted {
+            body["accepted"] = accepted.into();
+        }
+        let mut response = (self.status, Json(body)).into_response();
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_millis().div_ceil(1_000).max(1) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -90,7 +99,7 @@ async fn increment(
     })?;
     let increment = Increment::parse(&body).map_err(|(status, error)| Problem::new(status, error))?;
     match service.mode {
-        Mode::Buffered => service.add(&increment)?,
+        Mode::Buffered => service.add(&increment).await?,
         Mode::Sync => service.write(&increment).await?,
         Mode::Noop => {}
     }
@@ -98,12 +107,26 @@ async fn increment(
 }
 
 impl Service {
-    fn add(&self, increment: &Increment) -> Result<(), Problem> {
-        self.buffer.add(increment.key.as_str(), increment.value).map_err(|refused| {
-            let closing = matches!(refused.kind, InsertErrorKind::Closed);
-            let wait = if closing { Duration::from_secs(1) } else { self.interval };
-            Problem::unavailable(refused.kind.to_string(), wait)
-        })
+    async fn add(&self, Increment { key, value }: &Increment) -> Result<(), Problem> {
+        match self.ack {
+            Ack::Accepted => self.buffer.add(key.as_str(), *value).map_err(|refused| self.refused(&refused)),
+            Ack::Durable => {
+                self.buffer.add_durable_async(key.as_str(), *value).await.map_err(|error| match error {
+                    DurableError::Refused(refused) => self.refused(&refused),
+                    // Without a time to come back: sent again, it counts twice.
+                    error => Problem {
+                        accepted: Some(true),
+                        ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                    },
+                })
+            }
+        }
+    }
+
+    fn refused(&self, refused: &InsertError<i64>) -> Problem {
+        let full = matches!(refused.kind, InsertErrorKind::Full);
+        let wait = if full { self.interval } else { Duration::from_secs(1) };
+        Problem { accepted: Some(false), ..Problem::unavailable(refused.kind.to_string(), wait) }
     }
 
     async fn write(&self, increment: &Increment) -> Result<(), Problem> {
@@ -134,9 +157,12 @@ async fn counter(
     counter.map(Json).ok_or_else(never_seen)
 }
 
-async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> Json<serde_json::Value> {
-    let stats = buffer.stats();
-    Json(json!({
+async fn stats(State(service): State<Service>) -> Json<Value> {
+    Json(report(&service, &service.buffer.stats()))
+}
+
+pub(crate) fn report(Service { mode, buffer, backend, .. }: &Service, stats: &Stats) -> Value {
+    json!({
         "mode": format!("{mode:?}").to_lowercase(),
         "accepted": stats.accepted,
         "flushed": stats.flushed,
@@ -150,16 +176,18 @@ async fn stats(State(Service { mode, buffer, backend, .. }): State<Service>) -> 
         "gave_up": stats.gave_up,
         "dead_letters": backend.letters.written(),
         "hibernating": stats.hibernating,
-    }))
+        "journal": journal::report(buffer, stats),
+    })
 }
 
 /// Whether the last write went through.
 async fn healthz(State(service): State<Service>) -> Response {
-    match service.backend.trouble() {
-        None => Json(json!({ "status": "ok" })).into_response(),
-        Some(error) => {
-            let body = Json(json!({ "status": "degraded", "error": error }));
-            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
-        }
+    let (status, mut body) = match service.backend.trouble() {
+        None => (StatusCode::OK, json!({ "status": "ok" })),
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "degraded", "error": error })),
+    };
+    if let Some(report) = journal::report(&service.buffer, &service.buffer.stats()) {
+        body["journal"] = report;
     }
+    (status, Json(body)).into_response()
 }

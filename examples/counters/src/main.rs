@@ -13,6 +13,7 @@ mod dashboard;
 mod drain;
 mod http;
 mod increment;
+mod journal;
 #[cfg(feature = "postgres")]
 mod log_table;
 mod metrics;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use axum::Router;
+use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,8 +42,8 @@ use tracing::{info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use write_behind::dead_letters::{Burying, DeadLetters};
-use write_behind::exactly_once::{AsyncStore, ExactlyOnce};
-use write_behind::{Buffer, Builder, MetricsObserver, RetryPolicy, Sum};
+use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
+use write_behind::{Buffer, Builder, FlushWaitError, MetricsObserver, RetryPolicy, Sum};
 
 #[cfg(not(feature = "nats"))]
 use crate::absent::nats;
@@ -50,7 +52,7 @@ use crate::absent::redis;
 #[cfg(not(feature = "postgres"))]
 use crate::absent::{log_table, postgres};
 use crate::args::{Args, Target};
-use crate::backend::{Backend, Cancellations, Noted};
+use crate::backend::{Backend, Incidents, Noted};
 use crate::counters::Counters;
 use crate::dashboard::{Dashboard, Watched};
 use crate::http::Service;
@@ -66,7 +68,7 @@ type Ended = Result<bool, Box<dyn Error>>;
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    let args = Args::read();
+    let args = Args::parse();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     tracing_subscriber::registry().with(lines).with(args.log.clone()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -95,7 +97,7 @@ async fn run(args: &Args) -> Ended {
     // Before anything is changed.
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    if target.is_in(&args.data) || args.dead_letter().starts_with(&args.data) {
+    if target.is_in(&args.data) || args.uses_data() {
         let problem = |error| format!("the folder {} cannot be used: {error}", args.data.display());
         fs::create_dir_all(&args.data).map_err(problem)?;
     }
@@ -127,24 +129,33 @@ where
 
     replay(&backend, &sink).await.map_err(cannot_use)??;
     if args.hydrate {
-        let totals = backend.counters.load().await.map_err(cannot)?;
-        backend.totals.get_or_init(|| Totals::new(totals));
+        backend.counters.await_predecessors().await.map_err(cannot)?;
     }
-    let cancellations = Cancellations(Arc::clone(&backend));
+    let incidents = Incidents(Arc::clone(&backend));
     let metrics = metrics::routes()?;
     let dashboard = Arc::<Dashboard>::default();
     let watched = Watched { sink: Arc::clone(&sink), dashboard: Arc::clone(&dashboard) };
-    let builder = builder(args).observer(cancellations).observer(Arc::clone(&dashboard));
+    let builder = builder(args).observer(incidents).observer(Arc::clone(&dashboard));
     let buffer = builder.observer(MetricsObserver::new()).start_async(watched)?;
+    journal::announce(args.journal.as_deref(), buffer.recovered());
     sink.sink().register_async::<String, Sum<i64>>(buffer.writer()).await.map_err(cannot)?;
+    if args.hydrate {
+        // What was found in the journal may be in the database already. Once it is written it is, or was given up.
+        let written = buffer.flush_all_and_wait_async(args.flush_timeout).await;
+        if let Err(error @ FlushWaitError::TimedOut(_)) = written {
+            return Err(cannot(error).into());
+        }
+        let totals = backend.counters.load().await.map_err(cannot)?;
+        backend.totals.get_or_init(|| Totals::new(totals));
+    }
 
     let folding = Arc::clone(&backend);
     tokio::spawn(async move { folding.fold().await });
-    let (mode, interval) = (args.mode, args.interval);
+    let (mode, ack, interval) = (args.mode, args.ack, args.interval);
     let service =
-        Service { mode, interval, buffer: buffer.clone(), backend: Arc::clone(&backend), dashboard };
+        Service { mode, ack, interval, buffer: buffer.clone(), backend: Arc::clone(&backend), dashboard };
     let deadline = listen(listener, http::router(service, metrics), args.shutdown_within).await?;
-    Ok(drain::drain(&buffer, &backend, deadline).await)
+    Ok(drain::drain(&buffer, &backend, args.journal.as_deref(), deadline).await)
 }
 
 /// Applies what earlier runs could not store, each once, before anything new is written.
@@ -153,8 +164,12 @@ where
     S: AsyncStore<String, Sum<i64>> + 'static,
 {
     let (letters, store) = (&backend.letters, sink.sink().store());
-    let replayed =
-        letters.replay_resolving_async(Arc::clone(sink), async |batch| store.void(batch, 1).await).await?;
+    let void = async |batch| match store.void(batch, 1).await {
+        // Of one that had a journal, which is not used any more.
+        Ok(Fate::Superseded { by }) => store.void(batch, by).await,
+        other => other,
+    };
+    let replayed = letters.replay_resolving_async(Arc::clone(sink), void).await?;
     let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
     if replayed.applied + replayed.had_been > 0 {
         info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
@@ -184,6 +199,9 @@ fn builder(args: &Args) -> Builder<String, Sum<i64>> {
         .retry(retry);
     if let Some(inserts) = args.flush_at_count {
         builder = builder.flush_at_count(inserts);
+    }
+    if let Some(path) = &args.journal {
+        builder = builder.journal(journal::open(path));
     }
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at_count(updates);

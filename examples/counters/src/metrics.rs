@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 
 use crate::http::Service;
+use crate::journal;
 
 /// Seconds, from what a cached page takes to the longest attempt that is usual.
 const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
@@ -31,7 +33,8 @@ pub(crate) fn routes() -> Result<Router<Service>, BuildError> {
             upkeep.run_upkeep();
         }
     });
-    let scrape = async move || {
+    let scrape = async move |State(service): State<Service>| {
+        journal::publish(&service.buffer);
         let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
         (headers, handle.render()).into_response()
     };

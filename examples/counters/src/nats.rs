@@ -47,7 +47,9 @@ pub(crate) async fn run(
     let ledger = postgres::ledger().forget_after(100 * 365 * DAY);
     let log = Log::open(database, ledger).await?;
     let stream = BatchStream::open(server).await.map_err(cannot)?;
-    let nats = Arc::new(Nats { log, stream, state: Mutex::default() });
+    // With a journal this instance has been there before, and what it published then may still wait to be moved.
+    let state = State { published: stream.last_waiting(), ..State::default() };
+    let nats = Arc::new(Nats { log, stream, state: Mutex::new(state) });
     serve(Arc::clone(&nats), nats, args, listener).await
 }
 
@@ -66,7 +68,7 @@ struct Nats {
 
 #[derive(Default)]
 struct State {
-    /// The number in the stream of the last batch published here.
+    /// The number in the stream of the last batch published here, or by others before the start.
     published: u64,
     /// The batches that were to be made void, which must not be published any more.
     voided: BTreeSet<BatchId>,

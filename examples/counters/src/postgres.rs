@@ -55,26 +55,32 @@ impl Counters for PostgresStore<Sums<String, Sum<i64>>> {
 
     /// What a process was writing when it was killed is still carried out, and its session ends after that. Read before,
     /// the counters would lack it for ever.
-    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+    async fn await_predecessors(&self) -> Result<(), StoreError> {
         const OTHERS: &str = "
             select count(*) from pg_stat_activity where pid <> pg_backend_pid()
             and datname = current_database() and application_name = current_setting('application_name')";
         let deadline = Instant::now() + Duration::from_secs(5);
-        let rows = self.with_connection(async |client| {
+        let waited = self.with_connection(async |client| {
             loop {
                 let others: i64 = client.query_one(OTHERS, &[]).await?.get(0);
                 if others == 0 {
-                    break;
+                    return Ok(());
                 }
                 if Instant::now() >= deadline {
                     tracing::warn!(
                         "{others} other sessions use this database; --hydrate is for its only writer: \
                          reads will not show what others write"
                     );
-                    break;
+                    return Ok(());
                 }
                 sleep(Duration::from_millis(20)).await;
             }
+        });
+        Ok(waited.await?)
+    }
+
+    async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = self.with_connection(async |client| {
             Ok(client.query("select key, coalesce(value, 0) from counters", &[]).await?)
         });
         Ok(rows.await?.iter().map(|row| (row.get(0), row.get(1))).collect())

@@ -34,6 +34,7 @@ pub(super) struct BatchStream {
     /// `None` if it is not as this program creates it: then it may keep messages on purpose.
     tidied: Option<Stream>,
     consumer: PullConsumer,
+    last_waiting: u64,
 }
 
 impl BatchStream {
@@ -61,9 +62,15 @@ impl BatchStream {
             ..pull::Config::default()
         };
         let consumer = stream.get_or_create_consumer(CONSUMER, config).await?;
-        let stream::Config { retention, subjects, .. } = &stream.cached_info().config;
-        let ours = *retention == RetentionPolicy::WorkQueue && *subjects == [SUBJECT];
-        Ok(BatchStream { jetstream, tidied: ours.then_some(stream), consumer })
+        let stream::Info { config, state, .. } = stream.cached_info();
+        let ours = config.retention == RetentionPolicy::WorkQueue && config.subjects == [SUBJECT];
+        let last_waiting = if state.messages > 0 { state.last_sequence } else { 0 };
+        Ok(BatchStream { jetstream, tidied: ours.then_some(stream), consumer, last_waiting })
+    }
+
+    /// The number of the last message, if there were any at the start.
+    pub(super) fn last_waiting(&self) -> u64 {
+        self.last_waiting
     }
 
     /// Returns the message's number, when the stream has it. A copy has the number of the first.

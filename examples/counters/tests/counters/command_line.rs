@@ -42,6 +42,9 @@ fn bad_options_are_refused_with_the_reason() {
         ("--log", "counters=loud", "invalid"),
         ("--data", "/dev/null/data", "the folder /dev/null/data cannot be used"),
         ("--volume", "11", "unexpected argument"),
+        ("--ack", "maybe", "accepted, durable"),
+        ("--ack", "durable", "--ack durable needs --journal FILE"),
+        ("--journal", "/nowhere/j", "/nowhere/j"),
     ] {
         let (code, text) = run(&home, &[option, value]);
         assert_eq!(code, Some(2), "{option} {value}: {text}");
@@ -60,6 +63,7 @@ fn options_that_contradict_each_other_are_refused_with_the_reason() {
         (vec!["--hydrate", "--mode", "sync"], "--hydrate goes with --mode buffered only"),
         (vec!["--hydrate", "--mode", "noop"], "--hydrate goes with --mode buffered only"),
         (vec!["--hydrate", "--sink", "redis"], "--hydrate goes with --sink upsert only"),
+        (vec!["--journal", "j", "--mode", "sync"], "--journal goes with --mode buffered only"),
     ] {
         let (code, text) = run(&home, &options);
         assert_eq!(code, Some(2), "{options:?}: {text}");
@@ -99,6 +103,10 @@ fn help_names_every_option_and_exit_status() {
         "--data",
         "--log",
         "--shutdown-within",
+        "--journal",
+        "--ack",
+        "accepted",
+        "durable",
         "Exit status",
     ] {
         assert!(text.contains(word), "{word} is missing:\n{text}");

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::database::Database;
 use crate::http::Client;
+use crate::kills::{Course, assert_exact};
 use crate::load::Load;
 use crate::service::{Home, Service};
 
@@ -252,4 +253,15 @@ fn a_message_that_is_no_batch_holds_up_nothing() {
         assert!(errors.contains(left_out), "{left_out}: {errors}");
     }
     assert_eq!(setting.database.counters(), [("k".to_owned(), 1)].into());
+}
+
+#[test]
+fn with_a_journal_what_was_acknowledged_counts_once_however_often_the_service_is_killed() {
+    let Some(setting) = Setting::new() else { return };
+    let runtime = Runtime::new().unwrap();
+    let database = setting.database.url();
+    let options = &["--sink", "nats", "--nats", &setting.url, "--database", &database, "--ack", "durable"];
+    let arrived = &|| setting.await_empty_stream(&runtime);
+    let totals = &|| setting.database.counters();
+    assert_exact(&Course { name: "nats", home: &setting.home, options, arrived, totals }.run());
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redis::{Commands, Connection};
 use test_servers::{Server, eventually};
 
+use crate::kills::{Course, assert_exact};
 use crate::load::Load;
 use crate::service::Home;
 
@@ -174,4 +175,13 @@ fn a_redis_that_may_forget_is_pointed_out() {
     };
     let errors = Home::new().start(&["--sink", "redis", "--redis", &url(&server)]).stop();
     assert!(errors.contains("Redis may lose counters: appendonly is no, and not yes"), "{errors}");
+}
+
+#[test]
+fn with_a_journal_what_was_acknowledged_counts_once_however_often_the_service_is_killed() {
+    let Some(server) = redis() else { return };
+    let url = url(&server);
+    let options = &["--sink", "redis", "--redis", &url, "--ack", "durable"];
+    let totals = &|| totals(&mut connect(&server));
+    assert_exact(&Course { name: "redis", home: &Home::new(), options, arrived: &|| {}, totals }.run());
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use test_servers::{LIMIT, signal};
@@ -66,6 +67,16 @@ impl Home {
     pub(crate) fn start_trusting(&self, certificate: &Path, options: &[&str]) -> Service {
         Service::start(self.directory.path(), options, Some(certificate))
     }
+
+    /// Starts a service and kills it soon after, whatever it has come to.
+    pub(crate) fn start_and_kill(&self, options: &[&str], after: Duration) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_counters"));
+        command.current_dir(self.directory()).args(["--listen", "127.0.0.1:0"]).args(options);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 /// Runs the service to its end: exit code and all that it wrote.
@@ -98,7 +109,9 @@ pub(crate) struct Service {
 
 impl Service {
     fn start(directory: &Path, options: &[&str], trusted: Option<&Path>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_counters"));
+        let mut command = Command::new("env");
+        // A file that may not grow is an error then and not the end: `limit_files`.
+        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_counters")]);
         command.current_dir(directory).args(["--listen", "127.0.0.1:0"]).args(options);
         command.envs(trusted.map(|certificate| ("SSL_CERT_FILE", certificate)));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -127,6 +140,14 @@ impl Service {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.url)
+    }
+
+    /// Files may not become larger than this from now on, or than they like.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut limits = Command::new("prlimit");
+        limits.arg(format!("--pid={}", self.pid)).arg(format!("--fsize={limit}:unlimited"));
+        assert!(limits.status().unwrap().success());
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -34,7 +34,10 @@ fn numbers_and_hostile_keys_are_shown_as_text() {
     assert_eq!(texts, ["43", "43", "0", "none", "1,000", "0", "0"], "{seen:?}");
     assert_eq!(seen.html("rows"), status["rows"].to_string());
     assert!(["● writing", "■ at rest"].contains(&seen.html("state")), "{seen:?}");
-    assert!(["silent", "trouble", "lost", "unused"].iter().all(|id| seen.is_hidden(id)), "{seen:?}");
+    assert!(
+        ["silent", "trouble", "lost", "unused", "journal"].iter().all(|id| seen.is_hidden(id)),
+        "{seen:?}"
+    );
     assert!(seen.html("chart-in").contains("polyline"), "{seen:?}");
 
     let top = seen.html("top");
@@ -75,6 +78,29 @@ fn an_outage_is_told_with_its_reason_and_what_waits() {
     let seen = browser.look(&service.url);
     assert!(seen.html("trouble-text").starts_with("The database is fine. Last error, "), "{seen:?}");
     service.stop();
+}
+
+#[test]
+fn a_journal_is_shown_and_what_it_means_that_it_cannot_be_written() {
+    let Some(browser) = Browser::find() else { return };
+    let home = Home::new();
+    let options = ["--journal", "the.journal", "--ack", "durable", "--interval", "1h"];
+    let service = home.start(&options);
+    (0..3).for_each(|_| service.client().increment("a", 1));
+    service.kill();
+    let service = home.start(&options);
+    let seen = browser.look(&service.url);
+    assert!(!seen.is_hidden("journal") && seen.is_hidden("trouble"), "{seen:?}");
+    let texts = ["journal-state", "journal-failures", "journal-found"].map(|id| seen.html(id));
+    assert_eq!(texts, ["written", "0 failures", "3 increments"], "{seen:?}");
+
+    service.limit_files(Some(4_096));
+    assert_eq!(service.client().try_increment("a", 1).unwrap().status, 503);
+    let seen = browser.look(&service.url);
+    assert!(seen.html("state").starts_with("▲ journal failing for "), "{seen:?}");
+    assert_eq!(seen.html("journal-state"), "failing");
+    assert!(seen.html("trouble-title").contains("refused until the journal can be written"), "{seen:?}");
+    assert!(seen.html("trouble-text").contains("the.journal"), "{seen:?}");
 }
 
 /// Serves the page, the status once, and then nothing any more.
