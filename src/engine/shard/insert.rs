@@ -50,6 +50,9 @@ pub(crate) enum Inserted {
 /// What an accepted insert did, and an item that the aggregate has let go of.
 pub(crate) type Taken<I> = (Inserted, Option<I>);
 
+/// What became of an insert that was not absorbed just like that.
+pub(crate) type Overcome<P, I> = Result<Taken<I>, Refused<(P, I), Lack>>;
+
 /// Room that an insert needs, or that the pool gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Need {
@@ -176,7 +179,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         probe: P,
         refused: Refused<V::Item, Obstacle>,
         host: &impl Host<K, V>,
-    ) -> Result<Taken<V::Item>, Refused<(P, V::Item), Lack>> {
+    ) -> Overcome<P, V::Item> {
         let Refused { back: item, why } = refused;
         let why = match why {
             Obstacle::NoGeneration => return self.start(hash, probe, item, host).map(nothing_displaced),
