@@ -205,9 +205,8 @@ impl Run {
                 let Some((buffer, clock)) = &self.life else { return };
                 match *step {
                     Step::Sync => {
-                        if buffer.sync().is_ok() {
-                            self.synced();
-                        }
+                        let synced = buffer.sync();
+                        synced.into_iter().for_each(|()| self.synced());
                     }
                     Step::Advance(time) => clock.advance(time),
                     Step::Flush(key) => buffer.flush(&key),
