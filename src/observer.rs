@@ -163,8 +163,8 @@ pub trait Observer: Send + Sync + 'static {
     /// The journal could not be written. Told of every attempt that fails: the first, and then as often as a fresh file is
     /// tried, at least every 30 s. What the buffer does until it can: `OnDiskFailure`. Feature `journal`.
     ///
-    /// This and [`journal_recovered`](Self::journal_recovered) run on the journal's thread, or in `shutdown`, and hold it up:
-    /// they must not call the buffer.
+    /// This and [`journal_recovered`](Self::journal_recovered) run on the journal's thread, or in `shutdown`, and hold it
+    /// up.
     ///
     #[cfg_attr(feature = "journal", doc = "```")]
     #[cfg_attr(not(feature = "journal"), doc = "```ignore")]

@@ -13,5 +13,7 @@ mod life;
 mod model;
 #[path = "journal/promises.rs"]
 mod promises;
+#[path = "journal/real.rs"]
+mod real;
 #[path = "journal/store.rs"]
 mod store;

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use super::Buffer;
 use crate::aggregate::{Addend, Aggregate, Sum};
+use crate::engine::shard::Owned;
 use crate::journal::{DurableError, Recovered, SyncError};
 use crate::key::{Key, ToKey};
 
@@ -36,9 +37,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// in the buffer and not known to be on disk, at the latest after [`Journal::patience`](crate::journal::Journal::patience);
     /// or nothing was done, as its [`SyncError`] says.
     pub fn insert_durable(&self, key: K, item: V::Item) -> Result<(), DurableError<(K, V::Item)>> {
-        self.core().may_sync().map_err(DurableError::NotDurable)?;
-        self.insert(key, item).map_err(DurableError::Refused)?;
-        self.core().sync().map_err(DurableError::NotDurable)
+        let core = self.core();
+        if let Err(why) = core.may_sync() {
+            return Err(DurableError::Unavailable { why, rejected: (key, item) });
+        }
+        let inserted = core.insert_to_keep(core.intake.spot(&key), Owned(key), item);
+        let back = |(Owned(key), item)| (key, item);
+        inserted.map_err(|refused| DurableError::Refused(core.refuse(refused, back)))?;
+        core.sync().map_err(DurableError::NotDurable)
     }
 
     /// Returns when everything that was accepted before the call is on disk, and so is what became of it: what was
@@ -122,9 +128,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         key: K,
         item: V::Item,
     ) -> Result<(), DurableError<(K, V::Item)>> {
-        self.core().may_sync_async().map_err(DurableError::NotDurable)?;
-        self.insert(key, item).map_err(DurableError::Refused)?;
-        self.core().sync_async().await.map_err(DurableError::NotDurable)
+        let core = self.core();
+        if let Err(why) = core.may_sync_async() {
+            return Err(DurableError::Unavailable { why, rejected: (key, item) });
+        }
+        let inserted = core.insert_to_keep_async(core.intake.spot(&key), Owned(key), item).await;
+        let back = |(Owned(key), item)| (key, item);
+        inserted.map_err(|refused| DurableError::Refused(core.refuse(refused, back)))?;
+        core.sync_async().await.map_err(DurableError::NotDurable)
     }
 
     /// As [`sync`](Self::sync), for a task.
@@ -188,9 +199,14 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     ///
     /// As [`insert_durable`](Self::insert_durable); the amount is inside.
     pub fn add_durable<Q: ?Sized + ToKey<K>>(&self, key: &Q, amount: T) -> Result<(), DurableError<T>> {
-        self.core().may_sync().map_err(DurableError::NotDurable)?;
-        self.add(key, amount).map_err(DurableError::Refused)?;
-        self.core().sync().map_err(DurableError::NotDurable)
+        let core = self.core();
+        if let Err(why) = core.may_sync() {
+            return Err(DurableError::Unavailable { why, rejected: amount });
+        }
+        let inserted = core.insert_to_keep(core.intake.spot(key), key, amount);
+        let back = |(_, amount)| amount;
+        inserted.map_err(|refused| DurableError::Refused(core.refuse(refused, back)))?;
+        core.sync().map_err(DurableError::NotDurable)
     }
 
     /// As [`add_durable`](Self::add_durable), for a task.
@@ -231,8 +247,13 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
         key: &Q,
         amount: T,
     ) -> Result<(), DurableError<T>> {
-        self.core().may_sync_async().map_err(DurableError::NotDurable)?;
-        self.add(key, amount).map_err(DurableError::Refused)?;
-        self.core().sync_async().await.map_err(DurableError::NotDurable)
+        let core = self.core();
+        if let Err(why) = core.may_sync_async() {
+            return Err(DurableError::Unavailable { why, rejected: amount });
+        }
+        let inserted = core.insert_to_keep_async(core.intake.spot(key), key, amount).await;
+        let back = |(_, amount)| amount;
+        inserted.map_err(|refused| DurableError::Refused(core.refuse(refused, back)))?;
+        core.sync_async().await.map_err(DurableError::NotDurable)
     }
 }

@@ -97,6 +97,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         #[cfg(feature = "test-util")]
         listen(core);
         if let Err(error) = threads::start(core) {
+            core.close_journal();
             core.life.enter(Phase::Closed);
             return Err(BuildError::Thread(error));
         }

@@ -36,7 +36,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
         self.life.wait_gate_closed(&self.clock);
-        if !self.put_aside() {
+        let put_aside = self.put_aside();
+        self.tell_news();
+        if !put_aside {
             return;
         }
         self.life.tell();

@@ -155,7 +155,7 @@ pub enum SyncError {
 ///     match views.add_durable(page, 1) {
 ///         Ok(()) => 200,
 ///         // Nothing was done: the client may come again.
-///         Err(DurableError::Refused(_)) => 503,
+///         Err(DurableError::Refused(_) | DurableError::Unavailable { .. }) => 503,
 ///         // It counts if the process lives on. Coming again may count it twice.
 ///         Err(DurableError::NotDurable(SyncError::Failed(_) | SyncError::TimedOut(_))) => 202,
 ///         Err(_) => 500,
@@ -174,9 +174,17 @@ pub enum DurableError<T> {
     /// It was refused: nothing of it is in the buffer, and it is inside. **Lost if this is dropped.**
     #[error(transparent)]
     Refused(InsertError<T>),
+    /// It could not be waited for, so it was not inserted, and is inside. **Lost if this is dropped.**
+    #[error("not inserted: {why}")]
+    Unavailable {
+        /// Why not.
+        #[source]
+        why: SyncError,
+        /// What was to be inserted.
+        rejected: T,
+    },
     /// It is in the buffer like any other insert, but not known to be on disk. **Inserting it again counts it twice.**
-    /// Call [`sync`](crate::Buffer::sync) to ask once more. Where the [`SyncError`] says that nothing was done (`NoJournal`,
-    /// `WouldDeadlock`, `Forked`, `WouldBlock`), it is not in the buffer, and **key and item are dropped**.
+    /// Call [`sync`](crate::Buffer::sync) to ask once more.
     #[error("accepted, but not known to be durable: {0}")]
     NotDurable(#[source] SyncError),
 }
@@ -185,6 +193,9 @@ impl<T> fmt::Debug for DurableError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DurableError::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
+            DurableError::Unavailable { why, .. } => {
+                f.debug_struct("Unavailable").field("why", why).finish_non_exhaustive()
+            }
             DurableError::NotDurable(error) => f.debug_tuple("NotDurable").field(error).finish(),
         }
     }

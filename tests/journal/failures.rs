@@ -8,7 +8,9 @@ use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{
     DurableError, Fault, Journal, JournalError, OnDiskFailure, SimulatedDisk, SyncError,
 };
-use write_behind::{Buffer, BuildError, InsertErrorKind, ManualClock, Observer, Sum, SummingBuffer};
+use write_behind::{
+    Buffer, BuildError, InsertErrorKind, ManualClock, Observer, Sum, SummingBuffer, WeakBuffer,
+};
 
 use super::life::{INTERVAL, Place, WINDOW, ms};
 use super::store::Database;
@@ -178,4 +180,32 @@ fn a_window_passes_by_the_clock_of_the_buffer() {
     let commits = buffer.stats().journal_commits;
     clock.advance(INTERVAL);
     assert_eq!(buffer.stats().journal_commits, commits + 1, "the end of the batch, and then nothing");
+}
+
+/// What it calls would wait for the lock of the file, if that were still held.
+#[test]
+fn an_observer_may_call_the_buffer_when_the_journal_fails() {
+    #[derive(Clone, Default)]
+    struct Caller(Arc<Mutex<Option<WeakBuffer<u64, Sum<i64>>>>>);
+
+    impl Observer for Caller {
+        fn journal_failed(&self, _: &str, _: &JournalError) {
+            let buffer = self.0.lock().unwrap().as_ref().and_then(WeakBuffer::upgrade);
+            buffer.iter().for_each(|buffer| assert!(buffer.remove(&9).is_empty()));
+        }
+    }
+
+    let (disk, caller) = (SimulatedDisk::new(1), Caller::default());
+    let journal = Journal::at("journal").simulated(&disk).window(Duration::ZERO);
+    let buffer: SummingBuffer<u64, i64> = Buffer::builder()
+        .journal(journal)
+        .observer(caller.clone())
+        .start(|_: &u64, _: &Sum<i64>| Err("away"))
+        .unwrap();
+    *caller.0.lock().unwrap() = Some(buffer.downgrade());
+    break_down(&disk);
+    buffer.add_durable(&1, 1).unwrap_err();
+    let error = buffer.shutdown(Duration::ZERO).unwrap_err();
+    assert_eq!(error.into_undelivered().inserts(), 1, "it is nowhere else");
+    assert_eq!(buffer.stats().panics, 0);
 }

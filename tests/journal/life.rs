@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{Journal, Recovered};
-use write_behind::{Buffer, ManualClock, RetryPolicy, SummingBuffer};
+use write_behind::{Buffer, Builder, ManualClock, RetryPolicy, Sum, SummingBuffer};
 
 use super::store::Database;
 
@@ -45,6 +45,14 @@ impl Place {
         Life::begin(self.path(), database)
     }
 
+    pub(crate) fn begin_with(
+        &self,
+        database: &Database,
+        set: impl FnOnce(Builder<u64, Sum<i64>>) -> Builder<u64, Sum<i64>>,
+    ) -> Life {
+        Life::begin_with(self.path(), database, set)
+    }
+
     /// The next life, with what is on disk at this moment. The old one is left to itself.
     pub(crate) fn crash(&self, life: Life, database: &Database) -> Life {
         let next = self.succeed(&life, database);
@@ -63,6 +71,14 @@ impl Place {
 
 impl Life {
     pub(crate) fn begin(path: PathBuf, database: &Database) -> Life {
+        Life::begin_with(path, database, |builder| builder)
+    }
+
+    fn begin_with(
+        path: PathBuf,
+        database: &Database,
+        set: impl FnOnce(Builder<u64, Sum<i64>>) -> Builder<u64, Sum<i64>>,
+    ) -> Life {
         let clock = ManualClock::new();
         let builder = Buffer::builder()
             .interval(INTERVAL)
@@ -72,7 +88,8 @@ impl Life {
             .seed(1)
             .retry(RetryPolicy::fixed(1_000, ms(100)))
             .journal(Journal::at(&path).window(WINDOW));
-        let buffer = builder.start_inline(ExactlyOnce::new(database.clone()).prune_every(1), &clock).unwrap();
+        let buffer =
+            set(builder).start_inline(ExactlyOnce::new(database.clone()).prune_every(1), &clock).unwrap();
         Life { clock, buffer, path }
     }
 

@@ -91,13 +91,23 @@ struct Run {
     life: Option<(SummingBuffer<u64, i64>, ManualClock)>,
     known: BTreeMap<u64, Known>,
     used: BTreeMap<u64, u32>,
+    /// Why the last start did not succeed.
+    failed: Option<String>,
 }
 
 impl Run {
     fn new(seed: u64, attempts: u32) -> Self {
         let disk = SimulatedDisk::new(seed);
         let database = Database::default();
-        Run { disk, database, attempts, life: None, known: BTreeMap::new(), used: BTreeMap::new() }
+        Run {
+            disk,
+            database,
+            attempts,
+            life: None,
+            known: BTreeMap::new(),
+            used: BTreeMap::new(),
+            failed: None,
+        }
     }
 
     fn start(&mut self) {
@@ -116,8 +126,9 @@ impl Run {
         let sink = ExactlyOnce::new(self.database.clone()).prune_every(1);
         let started = builder.start_inline(sink, &clock);
         // The disk may fail while it starts.
-        if let Ok(buffer) = started {
-            self.life = Some((buffer, clock));
+        match started {
+            Ok(buffer) => self.life = Some((buffer, clock)),
+            Err(error) => self.failed = Some(error.to_string()),
         }
     }
 
@@ -167,15 +178,19 @@ impl Run {
         self.look();
     }
 
-    /// Starts, and compares what is found with what is known.
+    /// Starts, if it has crashed. The disk may fail meanwhile, but not for ever.
     fn look(&mut self) {
-        while self.life.is_none() {
-            self.start();
-            if self.life.is_none() {
-                self.disk.restart();
-            }
+        if self.life.is_some() {
+            return;
         }
-        let Some((buffer, _)) = &self.life else { return };
+        for _ in 0..20 {
+            self.start();
+            if self.life.is_some() {
+                break;
+            }
+            self.disk.restart();
+        }
+        let Some((buffer, _)) = &self.life else { panic!("it cannot be opened: {:?}", self.failed) };
         assert_eq!(buffer.stats().balance(), 0);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use write_behind::journal::{DurableError, Journal, SyncError};
-use write_behind::{Buffer, BuildError, ManualClock, Sum};
+use write_behind::{Buffer, BuildError, InsertErrorKind, ManualClock, Overflow, Sum};
 
 use super::life::{INTERVAL, Life, Place, WINDOW, ms, size};
 use super::store::{Database, Mood};
@@ -251,11 +251,23 @@ fn a_zombie_applies_nothing_after_its_successor_took_over() {
 }
 
 #[test]
+fn what_would_be_shed_is_refused_to_those_who_want_it_durable() {
+    let (place, database) = (Place::new(), Database::default());
+    let life = place.begin_with(&database, |builder| builder.max_keys(1).overflow(Overflow::Shed));
+    life.buffer.add_durable(&1, 1).unwrap();
+    let error = life.buffer.add_durable(&2, 5).unwrap_err();
+    let DurableError::Refused(refused) = error else { panic!("{error:?}") };
+    assert_eq!((refused.kind, refused.into_rejected()), (InsertErrorKind::Full, 5));
+    life.buffer.add(&2, 5).unwrap();
+    assert_eq!(life.buffer.stats().shed, 1);
+}
+
+#[test]
 fn a_buffer_without_a_journal_says_so() {
     let buffer: Buffer<u64, Sum<i64>> =
         Buffer::builder().start(|_: &u64, _: &Sum<i64>| Ok::<(), &str>(())).unwrap();
     assert!(matches!(buffer.sync(), Err(SyncError::NoJournal)));
     let error = buffer.add_durable(&1, 1).unwrap_err();
-    assert!(matches!(error, DurableError::NotDurable(SyncError::NoJournal)));
+    assert!(matches!(error, DurableError::Unavailable { why: SyncError::NoJournal, rejected: 1 }));
     assert_eq!((buffer.stats().accepted, buffer.recovered()), (0, None), "nothing was done");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disk::{Changes, Disk, Head};
 use super::frame;
 use super::progress::Work;
-use super::{Journal, Records};
+use super::{Journal, News, Records};
 use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
@@ -66,6 +66,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             Work::Replace => self.replace(journal, &mut **disk),
             Work::Over => return false,
         }
+        drop(place);
+        self.tell_news();
         true
     }
 
@@ -154,7 +156,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         if journal.progress.finish(round).is_some() {
             self.intake.refuse(false);
-            self.callbacks.observe(|observer| observer.journal_recovered(&self.settings.name));
+            journal.news.lock().push(News::Recovered);
         }
         if readied {
             self.dispatch.doorbell().ring();
@@ -173,7 +175,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
             _ => {}
         }
-        self.callbacks.observe(|observer| observer.journal_failed(&self.settings.name, &error));
+        journal.news.lock().push(News::Failed(error));
     }
 
     /// Writes everything that there is into a fresh file.
@@ -286,5 +288,18 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         *place = None;
         drop(place);
         journal.progress.end();
+        self.tell_news();
+    }
+
+    /// Tells the observers what has happened to the journal. Called without any lock.
+    pub(crate) fn tell_news(&self) {
+        let Some(journal) = &self.journal else { return };
+        let (name, news) = (&self.settings.name, std::mem::take(&mut *journal.news.lock()));
+        for news in news {
+            self.callbacks.observe(|observer| match &news {
+                News::Failed(error) => observer.journal_failed(name, error),
+                News::Recovered => observer.journal_recovered(name),
+            });
+        }
     }
 }

@@ -53,11 +53,20 @@ pub(crate) struct Journal<K, V> {
     pub(crate) on_failure: OnDiskFailure,
     /// What was left at the end is in the file. Relaxed: set before the end of draining is told.
     pub(crate) keeps_rest: AtomicBool,
+    /// Guards what observers are to be told when no other lock is held.
+    news: Mutex<Vec<News>>,
     /// What was found at the start.
     recovered: Mutex<Recovered>,
     /// Statistics. Relaxed: nothing is ordered by them.
     pub(crate) commits: AtomicU64,
     pub(crate) failures: AtomicU64,
+}
+
+/// What has happened to the file.
+#[derive(Debug)]
+enum News {
+    Failed(Arc<JournalError>),
+    Recovered,
 }
 
 impl<K, V> Journal<K, V> {
@@ -73,6 +82,7 @@ impl<K, V> Journal<K, V> {
             patience,
             on_failure,
             keeps_rest: AtomicBool::new(false),
+            news: Mutex::new(Vec::new()),
             recovered: Mutex::new(Recovered { epoch: head.epoch, ..Recovered::default() }),
             commits: AtomicU64::new(0),
             failures: AtomicU64::new(0),

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
+use crate::driver::intake::{Insertion, Spot};
 use crate::driver::journal::Journal;
+#[cfg(feature = "tokio")]
+use crate::driver::user::context;
 use crate::driver::user::context::{Barred, NoWait};
+use crate::engine::shard::Probe;
 use crate::journal::{JournalError, OnDiskFailure, SyncError};
 use crate::key::Key;
+use crate::settings::Overflow;
 
 type Outcome = Option<Result<(), Option<Arc<JournalError>>>>;
 
@@ -38,6 +43,37 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     fn journal(&self) -> Result<&Journal<K, V>, SyncError> {
         self.journal.as_ref().ok_or(SyncError::NoJournal)
+    }
+
+    /// Inserts by the overflow policy; what that would have shed is refused.
+    pub(crate) fn insert_to_keep<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Insertion<P, V::Item> {
+        match self.settings.bounds.overflow {
+            Overflow::Shed => self.insert_if_roomy(spot, probe, item),
+            _ => self.insert(spot, probe, item),
+        }
+    }
+
+    /// As [`insert_to_keep`](Self::insert_to_keep), for a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn insert_to_keep_async<P: Probe<K>>(
+        &self,
+        spot: Spot,
+        probe: P,
+        item: V::Item,
+    ) -> Insertion<P, V::Item> {
+        match self.settings.bounds.overflow {
+            Overflow::Block { timeout } | Overflow::FlushOldest { timeout }
+                if !context::in_callback_of(self.instance) =>
+            {
+                self.insert_when_roomy_async(spot, probe, item, timeout).await
+            }
+            _ => self.insert_to_keep(spot, probe, item),
+        }
     }
 
     /// Waits until all that has changed by now is on disk.

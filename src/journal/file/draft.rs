@@ -4,69 +4,62 @@ use std::cmp::min;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use redb::{BackendError, StorageBackend};
 
 const PAGE: u64 = 4096;
 
-/// A file to which at first nothing is written. What would have been is seen by whoever reads it through this, and is
-/// written in the same order when it is accepted.
+/// How much is copied at once.
+const CHUNK: usize = 1 << 20;
+
+/// A file to which nothing is written. What would have been is seen by whoever reads it through this.
 #[derive(Debug, Clone)]
 pub(super) struct Drafted(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Guards what has not been written.
-    draft: Mutex<Draft>,
-    accepted: OnceLock<()>,
+    /// Guards what has not been written. `None`: everything is.
+    draft: Option<Mutex<Draft>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Draft {
     len: u64,
     /// Of the file, as much as it is still to be read.
     base_len: u64,
     pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-enum Step {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-    Sync,
 }
 
 impl Drafted {
     pub(super) fn draft(file: Box<dyn StorageBackend>) -> io::Result<Self> {
         let len = file.len()?;
-        let draft = Draft { len, base_len: len, ..Draft::default() };
-        Ok(Drafted(Arc::new(Inner { file, draft: draft.into(), accepted: OnceLock::new() })))
+        let draft = Draft { len, base_len: len, pages: BTreeMap::new() };
+        Ok(Drafted(Arc::new(Inner { file, draft: Some(draft.into()) })))
     }
 
     /// Without a draft.
     pub(super) fn direct(file: Box<dyn StorageBackend>) -> Self {
-        Drafted(Arc::new(Inner { file, draft: Mutex::default(), accepted: ().into() }))
+        Drafted(Arc::new(Inner { file, draft: None }))
     }
 
-    /// From here on the file is written to.
-    pub(super) fn accept(&self) -> io::Result<()> {
-        for step in std::mem::take(&mut *self.0.draft.lock()).steps {
-            match step {
-                Step::Write(offset, data) => self.0.file.write(offset, &data)?,
-                Step::SetLen(len) => self.0.file.set_len(len)?,
-                Step::Sync => self.0.file.sync_data()?,
-            }
+    fn draft_of(&self) -> Option<MutexGuard<'_, Draft>> {
+        self.0.draft.as_ref().map(Mutex::lock)
+    }
+
+    /// Writes all of it into an empty file, and syncs that.
+    pub(super) fn copy_to(&self, file: &dyn StorageBackend) -> io::Result<()> {
+        let len = self.len()?;
+        file.set_len(len)?;
+        let mut chunk = vec![0; CHUNK];
+        for offset in (0..len).step_by(CHUNK) {
+            let chunk = &mut chunk[..min(CHUNK as u64, len - offset) as usize];
+            self.read(offset, chunk)?;
+            file.write(offset, chunk)?;
         }
-        let _ = self.0.accepted.set(());
-        Ok(())
-    }
-
-    fn is_draft(&self) -> bool {
-        self.0.accepted.get().is_none()
+        file.sync_data()
     }
 }
 
@@ -104,7 +97,6 @@ impl Draft {
             }
         }
         self.len = self.len.max(offset + data.len() as u64);
-        self.steps.push(Step::Write(offset, data.to_vec()));
         Ok(())
     }
 
@@ -117,7 +109,6 @@ impl Draft {
             }
         }
         self.len = len;
-        self.steps.push(Step::SetLen(len));
     }
 }
 
@@ -138,40 +129,32 @@ fn pages(mut offset: u64, mut rest: &mut [u8]) -> impl Iterator<Item = (u64, usi
 
 impl StorageBackend for Drafted {
     fn len(&self) -> io::Result<u64> {
-        if self.is_draft() { Ok(self.0.draft.lock().len) } else { self.0.file.len() }
+        self.draft_of().map_or_else(|| self.0.file.len(), |draft| Ok(draft.len))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.is_draft() {
-            self.0.draft.lock().read(&*self.0.file, offset, out)
-        } else {
-            self.0.file.read(offset, out)
+        match self.draft_of() {
+            Some(draft) => draft.read(&*self.0.file, offset, out),
+            None => self.0.file.read(offset, out),
         }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.is_draft() {
-            self.0.draft.lock().set_len(len);
-            Ok(())
-        } else {
-            self.0.file.set_len(len)
+        match self.draft_of() {
+            Some(mut draft) => draft.set_len(len),
+            None => self.0.file.set_len(len)?,
         }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.is_draft() {
-            self.0.draft.lock().steps.push(Step::Sync);
-            Ok(())
-        } else {
-            self.0.file.sync_data()
-        }
+        if self.0.draft.is_some() { Ok(()) } else { self.0.file.sync_data() }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.is_draft() {
-            self.0.draft.lock().write(&*self.0.file, offset, data)
-        } else {
-            self.0.file.write(offset, data)
+        match self.draft_of() {
+            Some(mut draft) => draft.write(&*self.0.file, offset, data),
+            None => self.0.file.write(offset, data),
         }
     }
 
@@ -242,10 +225,8 @@ mod tests {
                 prop_assert!(draft.read(1, &mut vec![0; expected.len()]).is_err(), "beyond the end");
             }
             prop_assert!(disk.read(PATH).unwrap() == vec![255; base], "the file is as it was");
-            draft.accept().unwrap();
-            prop_assert!(disk.read(PATH).unwrap() == expected);
-            draft.write(0, b"direct").unwrap();
-            prop_assert!(disk.read(PATH).unwrap().starts_with(b"direct"));
+            draft.copy_to(&*disk.create(Path::new("copy"), Path::new(PATH)).unwrap()).unwrap();
+            prop_assert!(disk.read("copy").unwrap() == expected);
         }
     }
 }

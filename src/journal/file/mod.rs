@@ -86,37 +86,46 @@ impl JournalFile {
         let mut file = JournalFile { files, path, schema: schema.into(), database: None, _lock };
         match file.files.open(&file.path) {
             Ok(storage) => {
-                // It may have been put in place by one that died, or failed, before the directory was on the disk.
-                file.files.sync_directory_of(&file.path)?;
                 let head = file.reopen(storage)?;
                 Ok((file, head, false))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let head = Head { instance: new_instance, epoch: 1, next_sequence: FIRST };
-                file.put_in_place(&head, &Changes::default())?;
+                file.write_afresh(&head, &Changes::default())?;
                 Ok((file, head, true))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Looks at all of the file before a byte of it is written: redb verifies its checksums only while it
-    /// repairs, and it repairs in place.
+    /// Looks at all of the file: redb verifies its checksums only while it repairs, and it repairs in place, so it gets
+    /// a draft. Then goes on in a copy. Where the last sync of the file failed before its process ended, what is read from it is
+    /// not what is on the disk, and no sync would change that any more.
     fn reopen(&mut self, storage: Box<dyn StorageBackend>) -> Result<Head, Trouble> {
         begins_like_a_journal(&*storage)?;
         let storage = Drafted::draft(storage)?;
-        let database = database(storage.clone(), true).map_err(Trouble::of_reading)?;
-        let mut head = tables::read_head(&database, &self.schema).map_err(Trouble::of_reading)?;
-        storage.accept()?;
+        let mut head = {
+            let database = database(storage.clone(), true).map_err(Trouble::of_reading)?;
+            tables::read_head(&database, &self.schema).map_err(Trouble::of_reading)?
+        };
         head.epoch += 1;
-        tables::write(&database, &head, &Changes::default())?;
-        self.database = Some(database);
+        self.put_in_place(|copy| {
+            storage.copy_to(&*copy)?;
+            let database = database(Drafted::direct(copy), false)?;
+            tables::write(&database, &head, &Changes::default())?;
+            Ok(database)
+        })?;
         Ok(head)
     }
 
-    fn put_in_place(&mut self, head: &Head, all: &Changes) -> Result<(), Trouble> {
+    /// Puts a file in the place of the old one.
+    fn put_in_place(
+        &mut self,
+        write: impl FnOnce(Box<dyn StorageBackend>) -> Result<Database, Trouble>,
+    ) -> Result<(), Trouble> {
         let new_path = beside(&self.path, ".new");
-        let written = self.write_to(&new_path, head, all).inspect_err(|_| {
+        let written = self.files.create(&new_path, &self.path).map_err(Trouble::from).and_then(write);
+        let written = written.inspect_err(|_| {
             // It takes room on a disk that may be full. If this fails as well, the next one overwrites it.
             let _ = self.files.remove(&new_path);
         })?;
@@ -129,10 +138,13 @@ impl JournalFile {
         Ok(())
     }
 
-    fn write_to(&self, path: &Path, head: &Head, all: &Changes) -> Result<Database, Trouble> {
-        let database = database(Drafted::direct(self.files.create(path, &self.path)?), false)?;
-        tables::write_new(&database, &self.schema, head, all)?;
-        Ok(database)
+    fn write_afresh(&mut self, head: &Head, all: &Changes) -> Result<(), Trouble> {
+        let schema = self.schema.clone();
+        self.put_in_place(|storage| {
+            let database = database(Drafted::direct(storage), false)?;
+            tables::write_new(&database, &schema, head, all)?;
+            Ok(database)
+        })
     }
 
     fn database(&self) -> Result<&Database, Trouble> {
@@ -182,7 +194,7 @@ impl Disk for JournalFile {
     }
 
     fn replace(&mut self, head: &Head, all: &Changes) -> Result<(), JournalError> {
-        self.put_in_place(head, all).map_err(|trouble| trouble.at(&self.path))
+        self.write_afresh(head, all).map_err(|trouble| trouble.at(&self.path))
     }
 }
 
