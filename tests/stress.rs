@@ -5,6 +5,8 @@
 //! `WRITE_BEHIND_STRESS` sets how many inserts each producer makes (default 5 000). Also what
 //! `scripts/tsan` runs.
 
+#[path = "support/journaled.rs"]
+mod journaled;
 #[path = "stress/sink.rs"]
 mod sink;
 
@@ -72,6 +74,7 @@ impl Driver {
             .overflow(Overflow::Block { timeout: LONG })
             .hibernate_after(Duration::from_millis(1))
             .retry(RetryPolicy::fixed(3, Duration::from_millis(1)));
+        let builder = journaled::journaled(builder);
         let buffer = match runtime {
             None => builder.start(sink),
             Some(runtime) => builder.runtime(runtime.handle().clone()).start_async(sink),

@@ -2,6 +2,7 @@
 
 mod clock;
 mod gate;
+mod journaled;
 mod rig;
 mod script;
 
