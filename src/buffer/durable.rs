@@ -11,9 +11,8 @@ use crate::key::{Key, ToKey};
 /// # With a journal (feature `journal`)
 impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// As [`insert`](Self::insert), and returns when the item is on disk: **it then changes the database exactly once,
-    /// whatever happens to the process.** (Two exceptions are up to you: an item that
-    /// [`Overflow::Shed`](crate::Overflow::Shed) turns away is not in the buffer, though this returns `Ok`; and one that
-    /// [`remove`](Self::remove) takes out is yours.)
+    /// whatever happens to the process.** (What [`remove`](Self::remove) takes out is yours.) An item that
+    /// [`Overflow::Shed`](crate::Overflow::Shed) would turn away is refused instead.
     ///
     /// Costs an insert and the time of a commit, which is a sync of the disk; all that wait at the same time share it. To
     /// insert much, insert it plainly and [`sync`](Self::sync) once.
@@ -33,9 +32,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// # Errors
     ///
-    /// [`DurableError::Refused`]: as [`insert`](Self::insert), with key and item inside. [`DurableError::NotDurable`]: it is
-    /// in the buffer and not known to be on disk, at the latest after [`Journal::patience`](crate::journal::Journal::patience);
-    /// or nothing was done, as its [`SyncError`] says.
+    /// [`DurableError::Refused`]: as [`insert`](Self::insert), with key and item inside. [`DurableError::Unavailable`]: it
+    /// could not have been waited for, with key and item inside. [`DurableError::NotDurable`]: it is in the buffer and not
+    /// known to be on disk, at the latest after [`Journal::patience`](crate::journal::Journal::patience).
     pub fn insert_durable(&self, key: K, item: V::Item) -> Result<(), DurableError<(K, V::Item)>> {
         let core = self.core();
         if let Err(why) = core.may_sync() {
@@ -117,8 +116,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     ///
     /// # Cancel safety
     ///
-    /// **The item is in the buffer from the first poll on.** Dropped after that, the call leaves it there, to be written as
-    /// any other: inserting it again counts it twice.
+    /// **The item is in the buffer from the first poll on**, unless there was no room and the overflow policy waits for it.
+    /// Dropped after that, the call leaves it there, to be written as any other: inserting it again counts it twice.
     ///
     /// # Errors
     ///
@@ -236,7 +235,7 @@ impl<K: Key, T: Addend, S: BuildHasher> Buffer<K, Sum<T>, S> {
     ///
     /// # Cancel safety
     ///
-    /// As [`insert_durable_async`](Self::insert_durable_async): **the amount is in the buffer from the first poll on.**
+    /// As [`insert_durable_async`](Self::insert_durable_async): **the amount may be in the buffer from the first poll on.**
     ///
     /// # Errors
     ///
