@@ -185,8 +185,10 @@ fn a_window_passes_by_the_clock_of_the_buffer() {
 /// What it calls would wait for the lock of the file, if that were still held.
 #[test]
 fn an_observer_may_call_the_buffer_when_the_journal_fails() {
+    type Weak = WeakBuffer<u64, Sum<i64>>;
+
     #[derive(Clone, Default)]
-    struct Caller(Arc<Mutex<Option<WeakBuffer<u64, Sum<i64>>>>>);
+    struct Caller(Arc<Mutex<Option<Weak>>>);
 
     impl Observer for Caller {
         fn journal_failed(&self, _: &str, _: &JournalError) {
