@@ -3,6 +3,7 @@
 
 mod kept;
 mod recorded;
+mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::tick::{self, Tick};
 use crate::failure::{Effect, FailureCause};
 
 pub(crate) use recorded::Standing;
+pub(crate) use stranded::Stranded;
 
 /// What a batch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +89,6 @@ pub(crate) struct Past {
     pub(crate) attempts: u32,
     pub(crate) cause: FailureCause,
     pub(crate) frozen: bool,
-}
-
-/// How far a flight was when shutdown took it.
-#[derive(Debug)]
-pub(crate) enum Stranded<B> {
-    /// Nobody is working on it.
-    Idle { content: B, past: Option<Past> },
-    /// A callback may still be reading it.
-    Running(B),
-    /// It was given up and kept.
-    Kept { content: B, past: Past },
 }
 
 /// What workers do next comes from two queues in turn, so that neither starves the other.
@@ -357,38 +348,9 @@ impl<B: Clone> Flights<B> {
         overdue
     }
 
-    /// Shutdown: readies everything that waits for a later attempt.
-    pub(crate) fn hurry(&mut self) {
-        let waits = |(&sequence, flight): (&Sequence, &Flight<B>)| match flight.stage {
-            Stage::Backoff { until } => Some((until, sequence)),
-            _ => None,
-        };
-        let waiting: Vec<_> = self.live.iter().filter_map(waits).collect();
-        for (until, sequence) in waiting {
-            self.agenda.remove(&(until, sequence));
-            self.make_ready(sequence, Queue::Retries);
-        }
-    }
-
-    /// Shutdown's deadline: takes out everything except what is being settled at this moment.
-    pub(crate) fn strand(&mut self) -> Vec<Stranded<B>> {
-        self.agenda.clear();
-        self.ready = Ready::default();
-        self.waiting = 0;
-        self.take_out(|flight| !matches!(flight.stage, Stage::Settling | Stage::Assembling))
-    }
-
     /// The batches that are in flight.
     pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence> {
         self.live.keys().copied()
-    }
-
-    fn take_out(&mut self, which: impl Fn(&Flight<B>) -> bool) -> Vec<Stranded<B>> {
-        let (out, stay): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.live).into_iter().partition(|(_, flight)| which(flight));
-        self.live = stay;
-        self.kept -= out.values().filter(|flight| matches!(flight.stage, Stage::Kept { .. })).count();
-        out.into_values().filter_map(Flight::stranded).collect()
     }
 
     fn unrecorded(&self) -> Record {
@@ -412,17 +374,6 @@ impl<B> Flight<B> {
         let (attempts, cause, frozen) = (0, None, false);
         let (doomed, handed_over) = (false, false);
         Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, stage: Stage::Assembling }
-    }
-
-    fn stranded(self) -> Option<Stranded<B>> {
-        let Flight { batch, attempts, cause, frozen, stage, .. } = self;
-        let content = batch?;
-        let past = cause.map(|cause| Past { attempts, cause, frozen });
-        Some(match (stage, past) {
-            (Stage::Running { .. }, _) => Stranded::Running(content),
-            (Stage::Kept { .. }, Some(past)) => Stranded::Kept { content, past },
-            (_, past) => Stranded::Idle { content, past },
-        })
     }
 }
 
