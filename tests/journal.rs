@@ -17,3 +17,5 @@ mod promises;
 mod real;
 #[path = "journal/store.rs"]
 mod store;
+#[path = "journal/review.rs"]
+mod review;

@@ -41,6 +41,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if !put_aside {
             return;
         }
+        self.journal.iter().for_each(|journal| journal.progress.tell());
         self.life.tell();
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.iter().for_each(|waiter| waiter.close());
@@ -63,6 +64,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         let disk = disk.as_mut().and_then(|disk| disk.as_deref_mut());
         if let (Some(journal), Some(disk)) = (&self.journal, disk) {
+            journal.progress.seal();
             let kept = self.commit_last(journal, disk, &mut records);
             journal.keeps_rest.store(kept, Ordering::Relaxed);
         }

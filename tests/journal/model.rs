@@ -47,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Mood::LosesAnswers),
         1 => Just(Mood::Away),
         1 => Just(Mood::RollsBack),
+        1 => Just(Mood::RefusesOddKeys),
     ];
     let fault = prop_oneof![Just(Fault::Error), Just(Fault::NoSpace), Just(Fault::Short)];
     let step = prop_oneof![
@@ -113,7 +114,7 @@ impl Run {
     fn start(&mut self) {
         let clock = ManualClock::new();
         let journal =
-            Journal::at("journal").simulated(&self.disk).window(WINDOW).on_failure(OnDiskFailure::Wait);
+            Journal::at("journal").simulated(&self.disk).window(WINDOW).on_failure(if self.attempts % 2 == 0 { OnDiskFailure::Wait } else { OnDiskFailure::Refuse });
         let builder = Buffer::builder()
             .interval(INTERVAL)
             .jitter(Duration::ZERO)
@@ -143,11 +144,15 @@ impl Run {
         let known = self.known.entry(key).or_default();
         known.inserts.insert(amount, Certainty::MayCount);
         if durable {
-            if buffer.add_durable(&key, amount).is_ok() {
-                known.inserts.insert(amount, Certainty::MustCount);
+            match buffer.add_durable(&key, amount) {
+                Ok(()) => drop(known.inserts.insert(amount, Certainty::MustCount)),
+                Err(write_behind::journal::DurableError::Refused(_)) => drop(known.inserts.remove(&amount)),
+                Err(_) => {}
             }
         } else {
-            buffer.add(&key, amount).unwrap();
+            if buffer.add(&key, amount).is_err() {
+                known.inserts.remove(&amount);
+            }
         }
     }
 
@@ -297,5 +302,28 @@ proptest! {
         run.look();
         steps.iter().for_each(|step| run.step(step));
         run.finish();
+    }
+}
+
+#[test]
+fn one_history() {
+    let mut run = Run::new(0, std::env::var("REVIEW_ATTEMPTS").map_or(3, |n| n.parse().unwrap()));
+    run.look();
+    let steps = [
+        Step::Fail(31, Fault::Error), Step::Fail(0, Fault::Error), Step::Insert(0), Step::Fail(1, Fault::Error),
+        Step::InsertDurable(0), Step::InsertDurable(0), Step::Restart,
+    ];
+    for step in &steps {
+        if let Step::Restart = step {
+            let (buffer, _) = run.life.take().unwrap();
+            let ended = buffer.shutdown(ms(200));
+            eprintln!("ended {ended:?} {:?} totals {:?} down {}", buffer.stats(), run.database.totals(), run.disk.is_down());
+            drop(buffer);
+            run.look();
+            eprintln!("next {:?} {:?}", run.life.as_ref().unwrap().0.recovered(), run.life.as_ref().unwrap().0.stats());
+        } else {
+            run.step(step);
+            eprintln!("{step:?}: {:?} ops {}", run.known, run.disk.operations());
+        }
     }
 }

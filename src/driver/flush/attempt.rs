@@ -198,7 +198,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         drop(content);
         flights.doom(sequence);
         drop(flights);
-        self.want_records(&records);
+        self.want_records(records);
     }
 
     /// Nothing of the batch was applied: each half goes on as a batch of its own, or all of it if it is one
@@ -217,7 +217,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             });
             let parts = parts.collect::<Vec<_>>();
             self.dispatch.flights.lock().replaced(attempt.sequence());
-            self.want_records(&records);
+            self.want_records(records);
             parts
         };
         self.end_flight(attempt.sequence());
@@ -260,7 +260,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 }
             }
             self.dispatch.flights.lock().replaced(attempt.sequence());
-            self.want_records(&records);
+            self.want_records(records);
             flushed
         };
         self.settle_flushed(attempt.sequence(), &flushed);

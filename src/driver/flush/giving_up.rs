@@ -81,7 +81,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             records.note_batch(sequence, &entries, &Standing::Sent);
             flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
             drop(flights);
-            self.want_records(&records);
+            self.want_records(records);
             until
         };
         self.follow_settlement(settlement, Some(&about.cause));

@@ -10,7 +10,7 @@ use crate::batch::{BatchId, Content, Entry};
 use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
 use crate::driver::journal::Records;
-use crate::driver::sync::unwrap_soon;
+use crate::driver::sync::{MutexGuard, unwrap_soon};
 use crate::engine::flights::{Flights, Past, Standing};
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
@@ -30,8 +30,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Has the journal write what was recorded, if there is one. No partition is locked.
-    pub(super) fn want_records(&self, records: &Records<K, V>) {
-        if let Some(journal) = self.journal.as_ref().filter(|_| records.is_on()) {
+    pub(super) fn want_records(&self, records: MutexGuard<'_, Records<K, V>>) {
+        drop(records);
+        if let Some(journal) = &self.journal {
             journal.progress.want_records();
         }
     }
@@ -72,6 +73,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let inserts = entries.iter().map(Entry::count).sum();
         let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
         records.note_batch(sequence, &entries, standing);
+        if let Standing::GivenUp(_) = standing {
+            records.hold(sequence, &entries, standing);
+        }
         let content = Arc::new(Content { id, entries });
         let mut flights = self.dispatch.flights.lock();
         flights.be_part(sequence, content, past);

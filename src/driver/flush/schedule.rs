@@ -206,7 +206,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
         }
         drop(flights);
-        self.want_records(&records);
+        self.want_records(records);
         true
     }
 

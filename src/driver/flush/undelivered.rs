@@ -55,7 +55,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
             let told = (kept.len(), kept.iter().map(Entry::count).sum());
             self.keep(kept, about, whole, &mut records, &mut settlement);
-            self.want_records(&records);
+            self.want_records(records);
             told
         };
         self.callbacks.let_go(let_go);

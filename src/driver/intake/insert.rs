@@ -114,6 +114,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 }
                 Err(kind) => {
                     self.intake.recall_admissions(&mut shard);
+                    drop(shard);
+                    // It may have been taken for changed.
+                    self.note_change();
                     return Err(InsertError::new(kind, (probe, item)));
                 }
             }

@@ -16,10 +16,6 @@ use crate::engine::sequence::Sequence;
 use crate::journal::{CodecError, JournalError, OnDiskFailure};
 use crate::key::Key;
 
-/// How many sequences may be used between two commits: those that a start passes over, because nobody knows
-/// whether they were.
-const AHEAD: usize = 1 << 20;
-
 /// Starts the thread that writes the journal. It ends when the buffer is over.
 pub(crate) fn start<K: Key, V: Aggregate, S>(core: &Arc<Core<K, V, S>>) -> std::io::Result<()>
 where
@@ -121,8 +117,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     fn head(&self, journal: &Journal<K, V>, next_sequence: Sequence) -> Head {
-        let next_sequence = next_sequence.after(AHEAD).number();
-        Head { instance: self.instance, epoch: journal.epoch, next_sequence }
+        let next_sequence = next_sequence.number();
+        Head { instance: self.instance, epoch: journal.epoch, next_sequence }.ahead()
     }
 
     fn write(
@@ -167,13 +163,22 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let error = Arc::new(error);
         journal.failures.fetch_add(1, Ordering::Relaxed);
         let new = journal.progress.fail(Arc::clone(&error), self.clock.now());
-        match journal.on_failure {
-            OnDiskFailure::Refuse if new => self.intake.refuse(true),
+        if new && journal.on_failure == OnDiskFailure::Refuse {
+            self.intake.refuse(true);
+        }
+        // At the end the caller holds the assembly, and nothing is sent any more.
+        if !journal.progress.is_sealed() {
+            let mut records = self.dispatch.pause_assembly();
+            // A fresh file has all of it. Also, whoever takes a batch apart waits until nobody else has it.
+            let noted = records.suspend();
             // Also if they wait again, for a fresh file that has failed too.
-            OnDiskFailure::GoOn if self.dispatch.flights().set_journaled(false) => {
-                self.dispatch.doorbell().ring()
+            let readied =
+                journal.on_failure == OnDiskFailure::GoOn && self.dispatch.flights().set_journaled(false);
+            drop(records);
+            self.callbacks.let_go(noted);
+            if readied {
+                self.dispatch.doorbell().ring();
             }
-            _ => {}
         }
         journal.news.lock().push(News::Failed(error));
     }
@@ -181,7 +186,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Writes everything that there is into a fresh file.
     fn replace(&self, journal: &Journal<K, V>, disk: &mut dyn Disk) {
         let round = journal.progress.begin(true);
-        let collected = self.collect_all(journal, &mut self.dispatch.pause_assembly());
+        let collected = self.callbacks.call(|| self.collect_all(journal, &mut self.dispatch.pause_assembly()));
+        let collected = collected.unwrap_or_else(|panicked| Err(panicked.to_string().into()));
         self.write_afresh(journal, disk, round, collected);
     }
 
@@ -211,7 +217,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         journal: &Journal<K, V>,
         records: &mut Assembly<'_, K, V>,
     ) -> Result<Commit, CodecError> {
-        drop(records.take());
+        records.resume();
         for mut shard in self.intake.shards() {
             shard.show_all(&mut records.visit());
         }
@@ -252,7 +258,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     ) -> bool {
         let round = journal.progress.begin(true);
         if journal.progress.trouble().is_some() {
-            let collected = self.collect_all(journal, records);
+            let collected = self.callbacks.call(|| self.collect_all(journal, records));
+            let collected = collected.unwrap_or_else(|panicked| Err(panicked.to_string().into()));
             self.write_afresh(journal, disk, round, collected);
         } else {
             for partition in 0..self.intake.partitions() {

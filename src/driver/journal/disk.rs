@@ -16,6 +16,16 @@ pub(crate) struct Head {
     pub(crate) next_sequence: u64,
 }
 
+/// How many sequences may be used until the next commit: those that a start passes over, because nobody knows
+/// whether they were.
+const AHEAD: u64 = 1 << 40;
+
+impl Head {
+    pub(crate) fn ahead(self) -> Head {
+        Head { next_sequence: self.next_sequence + AHEAD, ..self }
+    }
+}
+
 /// Rows to be written, or found.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {

@@ -53,6 +53,8 @@ struct State {
     recorded: bool,
     trouble: Option<Trouble>,
     over: bool,
+    /// What is in memory is not all there is any more.
+    sealed: bool,
 }
 
 impl State {
@@ -62,7 +64,7 @@ impl State {
             return Some(Work::Over);
         }
         if let Some(trouble) = &self.trouble {
-            return reached(Some(trouble.next_try)).then_some(Work::Replace);
+            return (!self.sealed && reached(Some(trouble.next_try))).then_some(Work::Replace);
         }
         if self.wanted || reached(self.due) {
             return Some(Work::Commit { all: true });
@@ -71,7 +73,7 @@ impl State {
     }
 
     fn next(&self) -> Option<Duration> {
-        self.trouble.as_ref().map_or(self.due, |trouble| Some(trouble.next_try))
+        self.trouble.as_ref().map_or(self.due, |trouble| (!self.sealed).then_some(trouble.next_try))
     }
 }
 
@@ -118,7 +120,7 @@ impl Progress {
     fn outcome(state: &State, round: u64, patient: bool) -> Option<Result<(), Option<Arc<JournalError>>>> {
         match &state.trouble {
             _ if state.done >= round => Some(Ok(())),
-            Some(trouble) if !patient => Some(Err(Some(Arc::clone(&trouble.error)))),
+            Some(trouble) if !patient || state.sealed => Some(Err(Some(Arc::clone(&trouble.error)))),
             _ if state.over => Some(Err(None)),
             _ => None,
         }
@@ -228,6 +230,19 @@ impl Progress {
 
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.state.lock().trouble.clone()
+    }
+
+    /// From here on the file is not made anew. To be told of by `tell`.
+    pub(crate) fn seal(&self) {
+        self.state.lock().sealed = true;
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.state.lock().sealed
+    }
+
+    pub(crate) fn tell(&self) {
+        self.state.notify();
     }
 
     /// Nothing is written any more.

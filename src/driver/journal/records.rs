@@ -25,6 +25,8 @@ pub(crate) struct Records<K, V> {
     batches: BTreeMap<u64, Option<Vec<u8>>>,
     /// Batches whose content is in `handle_error`'s hands, as they are on disk.
     in_hand: BTreeMap<Sequence, Vec<u8>>,
+    /// The file has failed: a fresh one will have all there is then, and until then nothing is noted.
+    suspended: bool,
     /// Something could not be encoded.
     failed: Option<CodecError>,
 }
@@ -52,8 +54,18 @@ impl<K: 'static, V: 'static> Records<K, V> {
             taken: Vec::new(),
             batches: BTreeMap::new(),
             in_hand: BTreeMap::new(),
+            suspended: false,
             failed: None,
         }
+    }
+
+    pub(super) fn suspend(&mut self) -> Taken<K, V> {
+        self.suspended = true;
+        self.take()
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.suspended = false;
     }
 
     /// Notes what it is shown.
@@ -63,7 +75,7 @@ impl<K: 'static, V: 'static> Records<K, V> {
 
     /// The pending generations of a key are these, oldest first.
     fn note_pending(&mut self, key: &K, generations: &mut dyn Iterator<Item = (&V, u32)>) {
-        let Some(codec) = &self.codec else { return };
+        let Some(codec) = self.codec.as_ref().filter(|_| !self.suspended) else { return };
         let pending = &mut self.pending;
         let written = contained(|| {
             let write = |out: &mut Vec<u8>| frame::write_generations(&**codec, generations, out);
@@ -74,7 +86,7 @@ impl<K: 'static, V: 'static> Records<K, V> {
 
     /// Nothing of a key is pending any more.
     pub(crate) fn note_gone(&mut self, key: &K) {
-        let Some(codec) = &self.codec else { return };
+        let Some(codec) = self.codec.as_ref().filter(|_| !self.suspended) else { return };
         let pending = &mut self.pending;
         let written = contained(|| pending.push(|out| codec.encode_key(key, out), None::<fn(&mut _) -> _>));
         self.note_failure(flat(written));
@@ -82,13 +94,16 @@ impl<K: 'static, V: 'static> Records<K, V> {
 
     /// A batch has got its entries, which are [gone](Self::note_gone) from their keys.
     pub(crate) fn note_taken(&mut self, batch: &Held<K, V>) {
-        if self.is_on() {
+        if self.is_on() && !self.suspended {
             self.taken.push(Arc::clone(batch));
         }
     }
 
     /// A batch has this content and standing.
     pub(crate) fn note_batch(&mut self, sequence: Sequence, entries: &[Entry<K, V>], standing: &Standing) {
+        if self.suspended {
+            return;
+        }
         if let Some(bytes) = self.write(entries, standing) {
             self.batches.insert(sequence.number(), Some(bytes));
         }

@@ -72,6 +72,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
                 Standing::Sent | Standing::GivenUp(_) => shard.recover_flying(entry, sequence),
             });
         }
+        if let Standing::GivenUp(_) = standing {
+            core.dispatch.pause_assembly().hold(sequence, &content.entries, &standing);
+        }
         core.dispatch.flights().recover(sequence, Arc::new(content), standing);
         Ok(())
     }

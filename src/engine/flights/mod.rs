@@ -68,6 +68,8 @@ struct Flight<B> {
     doomed: bool,
     /// It was given up in an earlier life, and that life's `handle_error` may have dealt with it.
     handed_over: bool,
+    /// Others have got what was in it, the sink or other batches: a fresh file of a journal must not have it.
+    over: bool,
     stage: Stage,
 }
 
@@ -372,8 +374,9 @@ impl<B: Clone> Flights<B> {
 impl<B> Flight<B> {
     fn new(record: Record) -> Self {
         let (attempts, cause, frozen) = (0, None, false);
-        let (doomed, handed_over) = (false, false);
-        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, stage: Stage::Assembling }
+        let (doomed, handed_over, over) = (false, false, false);
+        let stage = Stage::Assembling;
+        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, over, stage }
     }
 }
 

@@ -19,7 +19,7 @@ impl<B: Clone> Flights<B> {
     /// These batches are being written as they are now.
     pub(crate) fn recording(&mut self, batches: impl IntoIterator<Item = Sequence>) {
         for sequence in batches {
-            if let Some(flight) = self.live.get_mut(&sequence) {
+            if let Some(flight) = self.live.get_mut(&sequence).filter(|flight| flight.record == Record::Noted) {
                 flight.record = Record::Writing;
             }
         }
@@ -64,6 +64,9 @@ impl<B: Clone> Flights<B> {
 
     /// Others have got what was in this batch, and it is about to end: the journal has to learn that together.
     pub(crate) fn replaced(&mut self, sequence: Sequence) {
+        if let Some(flight) = self.live.get_mut(&sequence) {
+            flight.over = true;
+        }
         if self.journaled {
             self.ended.insert(sequence);
         }
@@ -88,7 +91,8 @@ impl<B: Clone> Flights<B> {
 
     /// All batches that have their content, as a journal has to have them.
     pub(crate) fn contents(&self) -> Vec<(Sequence, B, Standing)> {
-        let contents = self.live.iter().filter_map(|(&sequence, flight)| {
+        let live = self.live.iter().filter(|(_, flight)| !flight.over);
+        let contents = live.filter_map(|(&sequence, flight)| {
             let standing = match (flight.past(), flight.stage) {
                 (Some(past), Stage::Kept { whole }) => {
                     Standing::Kept { past, whole, handed_over: flight.handed_over }

@@ -91,7 +91,7 @@ impl JournalFile {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let head = Head { instance: new_instance, epoch: 1, next_sequence: FIRST };
-                file.write_afresh(&head, &Changes::default())?;
+                file.write_afresh(&head.ahead(), &Changes::default())?;
                 Ok((file, head, true))
             }
             Err(error) => Err(error.into()),
@@ -112,7 +112,7 @@ impl JournalFile {
         self.put_in_place(|copy| {
             storage.copy_to(&*copy)?;
             let database = database(Drafted::direct(copy), false)?;
-            tables::write(&database, &head, &Changes::default())?;
+            tables::write(&database, &head.ahead(), &Changes::default())?;
             Ok(database)
         })?;
         Ok(head)
