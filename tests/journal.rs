@@ -5,8 +5,12 @@
 
 #![cfg(feature = "journal")]
 
+#[path = "journal/dangers.rs"]
+mod dangers;
 #[path = "journal/failures.rs"]
 mod failures;
+#[path = "journal/handed_over.rs"]
+mod handed_over;
 #[path = "journal/life.rs"]
 mod life;
 #[path = "journal/model.rs"]
@@ -17,5 +21,3 @@ mod promises;
 mod real;
 #[path = "journal/store.rs"]
 mod store;
-#[path = "journal/review.rs"]
-mod review;

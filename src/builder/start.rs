@@ -97,8 +97,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         #[cfg(feature = "test-util")]
         listen(core);
         if let Err(error) = threads::start(core) {
-            core.close_journal();
-            core.life.enter(Phase::Closed);
+            core.leave_journal();
+            core.life.enter(Phase::Retired);
             return Err(BuildError::Thread(error));
         }
         Ok(buffer)

@@ -36,7 +36,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
         self.life.wait_gate_closed(&self.clock);
-        let put_aside = self.put_aside();
+        let mut dropped = Leftovers::default();
+        let put_aside = self.put_aside(&mut dropped);
         self.tell_news();
         if !put_aside {
             return;
@@ -45,6 +46,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.life.tell();
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.iter().for_each(|waiter| waiter.close());
+        self.callbacks.let_go(dropped);
         self.intake.wake_all();
         self.dispatch.doorbell().ring();
         if self.orphaned.load(Ordering::Relaxed) {
@@ -52,10 +54,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// Puts all that is left aside as undelivered. False if that is done already.
-    fn put_aside(&self) -> bool {
-        // Dropped when no lock is held.
-        let _let_go;
+    /// Puts all that is left aside as undelivered, or `dropped` if it is in the journal. False if that is done already.
+    fn put_aside(&self, dropped: &mut Leftovers<K, V>) -> bool {
         // The file before the assembly, as when it is written otherwise.
         let mut disk = self.journal.as_ref().map(Journal::lock_disk);
         let mut records = self.dispatch.pause_assembly();
@@ -78,7 +78,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         self.counters.returned.fetch_add(left.inserts(), Ordering::Relaxed);
         if self.keeps_rest() {
             // It is not lost, and must not be stored by other means.
-            _let_go = left;
+            *dropped = left;
         } else {
             *self.left.lock() = left;
         }

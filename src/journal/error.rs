@@ -81,6 +81,13 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
+    /// The journal holds batches of several keys, and the sink takes single keys, each under an id of its own. Start once
+    /// more with a sink that takes batches, and let it drain.
+    #[error("the journal {} holds batches of several keys, and the sink takes single ones", path.display())]
+    Batches {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key or data could not be written down: the codec refused it, or panicked. **The journal stands still until that key
     /// is gone**, because no commit can leave it out, and what is not recorded is not flushed either.
     /// [`remove`](crate::Buffer::remove) helps while it is pending; nothing does once it is in a batch.

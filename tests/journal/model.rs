@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use write_behind::exactly_once::ExactlyOnce;
-use write_behind::journal::{Fault, Journal, OnDiskFailure, SimulatedDisk};
+use write_behind::journal::{DurableError, Fault, Journal, OnDiskFailure, SimulatedDisk};
 use write_behind::{Buffer, ManualClock, RetryPolicy, SummingBuffer};
 
 use super::life::{INTERVAL, WINDOW, ms};
@@ -111,10 +111,14 @@ impl Run {
         }
     }
 
+    fn on_failure(&self) -> OnDiskFailure {
+        if self.attempts % 2 == 0 { OnDiskFailure::Wait } else { OnDiskFailure::Refuse }
+    }
+
     fn start(&mut self) {
         let clock = ManualClock::new();
         let journal =
-            Journal::at("journal").simulated(&self.disk).window(WINDOW).on_failure(if self.attempts % 2 == 0 { OnDiskFailure::Wait } else { OnDiskFailure::Refuse });
+            Journal::at("journal").simulated(&self.disk).window(WINDOW).on_failure(self.on_failure());
         let builder = Buffer::builder()
             .interval(INTERVAL)
             .jitter(Duration::ZERO)
@@ -146,13 +150,11 @@ impl Run {
         if durable {
             match buffer.add_durable(&key, amount) {
                 Ok(()) => drop(known.inserts.insert(amount, Certainty::MustCount)),
-                Err(write_behind::journal::DurableError::Refused(_)) => drop(known.inserts.remove(&amount)),
+                Err(DurableError::Refused(_)) => drop(known.inserts.remove(&amount)),
                 Err(_) => {}
             }
-        } else {
-            if buffer.add(&key, amount).is_err() {
-                known.inserts.remove(&amount);
-            }
+        } else if buffer.add(&key, amount).is_err() {
+            known.inserts.remove(&amount);
         }
     }
 
@@ -302,28 +304,5 @@ proptest! {
         run.look();
         steps.iter().for_each(|step| run.step(step));
         run.finish();
-    }
-}
-
-#[test]
-fn one_history() {
-    let mut run = Run::new(0, std::env::var("REVIEW_ATTEMPTS").map_or(3, |n| n.parse().unwrap()));
-    run.look();
-    let steps = [
-        Step::Fail(31, Fault::Error), Step::Fail(0, Fault::Error), Step::Insert(0), Step::Fail(1, Fault::Error),
-        Step::InsertDurable(0), Step::InsertDurable(0), Step::Restart,
-    ];
-    for step in &steps {
-        if let Step::Restart = step {
-            let (buffer, _) = run.life.take().unwrap();
-            let ended = buffer.shutdown(ms(200));
-            eprintln!("ended {ended:?} {:?} totals {:?} down {}", buffer.stats(), run.database.totals(), run.disk.is_down());
-            drop(buffer);
-            run.look();
-            eprintln!("next {:?} {:?}", run.life.as_ref().unwrap().0.recovered(), run.life.as_ref().unwrap().0.stats());
-        } else {
-            run.step(step);
-            eprintln!("{step:?}: {:?} ops {}", run.known, run.disk.operations());
-        }
     }
 }

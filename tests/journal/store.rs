@@ -32,7 +32,6 @@ struct Tables {
     /// The content that was sent under each id.
     sent: HashMap<BatchId, Vec<(u64, i64)>>,
     letters: Vec<(BatchId, u64, i64)>,
-    calls: u64,
     /// The lowest `settled_below` that must not be undercut.
     settled_below: u64,
 }
@@ -171,7 +170,6 @@ impl Store<u64, Sum<i64>> for Database {
     fn handle_error(&self, letter: DeadLetter<u64, Sum<i64>>) -> Verdict<u64, Sum<i64>> {
         let mut tables = self.tables();
         assert!(!letter.may_be_applied());
-        tables.calls += 1;
         if matches!(tables.mood(), Mood::RollsBack | Mood::LosesAnswers) {
             return Verdict::Keep(letter);
         }

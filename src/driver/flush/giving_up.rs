@@ -28,6 +28,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             back: Vec::new(),
             kept: Vec::new(),
             gone: Vec::new(),
+            certain: true,
             whole: true,
             over: false,
         };
@@ -110,6 +111,8 @@ struct GivingUp<'a, K: Key, V: Aggregate, S: BuildHasher> {
     kept: Vec<Entry<K, V>>,
     /// Are gone, with a journal: their keys do not fly again before it knows.
     gone: Vec<Ticket>,
+    /// It has turned out of all that is left that no attempt was or will be applied.
+    certain: bool,
     /// Nothing of the batch is gone.
     whole: bool,
     over: bool,
@@ -127,6 +130,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> GivingUp<'_, K, V, S> {
     /// All keys have been handed over.
     fn end(mut self) {
         self.over = true;
+        self.about.may_be_applied &= !self.certain;
         let (core, about, whole) = (self.core, &self.about, self.whole);
         let (mut back, mut kept) = (std::mem::take(&mut self.back), std::mem::take(&mut self.kept));
         if about.may_be_applied {
@@ -169,6 +173,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Handed<'_, '_, K, V, S> {
         self.answered = true;
         let requeues = matches!(verdict, Some(Verdict::Requeue(_)));
         let forgets = matches!(verdict, Some(Verdict::Forget));
+        let certain = match &verdict {
+            Some(Verdict::Keep(letter) | Verdict::Requeue(letter)) => !letter.may_be_applied(),
+            _ => forgets,
+        };
+        self.giving_up.certain &= certain;
         // What is in the verdict goes where the rest is to be found.
         self.giving_up.core.callbacks.let_go(verdict);
         match self.rescue() {

@@ -186,7 +186,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Writes everything that there is into a fresh file.
     fn replace(&self, journal: &Journal<K, V>, disk: &mut dyn Disk) {
         let round = journal.progress.begin(true);
-        let collected = self.callbacks.call(|| self.collect_all(journal, &mut self.dispatch.pause_assembly()));
+        let collected =
+            self.callbacks.call(|| self.collect_all(journal, &mut self.dispatch.pause_assembly()));
         let collected = collected.unwrap_or_else(|panicked| Err(panicked.to_string().into()));
         self.write_afresh(journal, disk, round, collected);
     }

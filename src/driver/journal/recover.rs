@@ -32,7 +32,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Core<K, V, S>
         });
         if begun.is_err() {
             // Nothing of it is to be written: the file stays as it is.
-            core.journal.iter().for_each(|journal| *journal.disk.lock() = None);
+            core.leave_journal();
             core.life.enter(Phase::Retired);
         }
         begun
@@ -40,6 +40,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Core<K, V, S>
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// The buffer does not begin after all: the file stays as it is.
+    pub(crate) fn leave_journal(&self) {
+        if let Some(journal) = &self.journal {
+            *journal.disk.lock() = None;
+            journal.progress.end();
+        }
+    }
+
     /// Takes in what the journal has, before anybody else comes to know the buffer.
     fn recover(&self, next_sequence: u64) -> Result<(), JournalError> {
         let Some(journal) = &self.journal else { return Ok(()) };
@@ -60,6 +68,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
         let id = sequence.id(core.instance);
         let Found { mut content, standing } =
             self.journal.decode(|codec| frame::read_batch(codec, id, row, V::weight))?;
+        if content.entries.len() > 1 && !core.callbacks.takes_batches() {
+            return Err(JournalError::Batches { path: self.journal.path.clone() });
+        }
         self.recovered.batches += 1;
         self.recovered.inserts += content.inserts();
         self.recovered.keys += content.entries.len() as u64;

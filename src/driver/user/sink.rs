@@ -6,7 +6,7 @@ use super::future::BoxFuture;
 use crate::aggregate::Aggregate;
 #[cfg(feature = "tokio")]
 use crate::async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};
-use crate::batch::{Entry, FlushBatch, FlushContext};
+use crate::batch::{FlushBatch, FlushContext};
 use crate::data_buffer::{BatchDataBuffer, DataBuffer};
 use crate::dead_letter::{DeadLetter, Retirement, Verdict};
 use crate::failure::FlushError;
@@ -66,14 +66,8 @@ macro_rules! sink {
 }
 
 sink!(Keys of DataBuffer, batches: false, |sink, batch| {
-    let flush = |entry: &Entry<K, V>| sink.handle_flush(entry.key(), entry.data(), &FlushContext::new(batch));
-    match batch.entries() {
-        [entry] => flush(entry),
-        // A journal has it from a life whose sink took batches.
-        entries => {
-            FlushError::entries(entries.iter().filter_map(|entry| Some(entry.failed(flush(entry).err()?))))
-        }
-    }
+    let entry = &batch.entries()[0];
+    sink.handle_flush(entry.key(), entry.data(), &FlushContext::new(batch))
 }, |answer| ready(answer));
 
 sink!(Batches of BatchDataBuffer, batches: true, |sink, batch| sink.handle_flush_batch(batch), |answer| ready(answer));

@@ -311,6 +311,7 @@ impl<B: Clone> Flights<B> {
         flight.attempts = 0;
         flight.frozen = true;
         flight.record = record;
+        flight.handed_over = false;
         flight.stage = Stage::Backoff { until };
         self.agenda.insert((until, sequence));
     }

@@ -19,7 +19,8 @@ impl<B: Clone> Flights<B> {
     /// These batches are being written as they are now.
     pub(crate) fn recording(&mut self, batches: impl IntoIterator<Item = Sequence>) {
         for sequence in batches {
-            if let Some(flight) = self.live.get_mut(&sequence).filter(|flight| flight.record == Record::Noted) {
+            if let Some(flight) = self.live.get_mut(&sequence).filter(|flight| flight.record == Record::Noted)
+            {
                 flight.record = Record::Writing;
             }
         }
