@@ -18,7 +18,9 @@ pub(crate) struct Target {
 pub(crate) enum Limit {
     /// The ratio of the two.
     Within { peer: &'static str, of: &'static str, ratio: f64 },
-    /// As above, from below: for what should be high.
+    /// The ratio of each of them to another.
+    EachWithin { peers: &'static [&'static str], of: &'static str, ratio: f64 },
+    /// The ratio of the two, from below: for what should be high.
     AtLeast { peer: &'static str, of: &'static str, ratio: f64 },
     /// A ratio below one to each of them.
     Ahead { peer: &'static str, of: &'static [&'static str] },
@@ -75,6 +77,10 @@ fn judge(limit: &Limit, recording: &Recording, case: &[String]) -> Vec<Finding> 
         Limit::Within { peer, of, ratio } => {
             let found = recording.ratio(case, peer, of).into_iter();
             found.map(|is| finding(is <= ratio, is, format!("{is:.2} ×"))).collect()
+        }
+        Limit::EachWithin { peers, of, ratio } => {
+            let found = peers.iter().filter_map(|peer| Some((peer, recording.ratio(case, peer, of)?)));
+            found.map(|(peer, is)| finding(is <= ratio, is, format!("{is:.2} × with {peer}"))).collect()
         }
         Limit::AtLeast { peer, of, ratio } => {
             let found = recording.ratio(case, peer, of).into_iter();

@@ -79,6 +79,11 @@ fn verdicts() {
     says(&[], Limit::AtLeast { peer: "write-behind", of: "base", ratio: 0.9 }, "**met**");
     says(&[], Limit::Ahead { peer: "write-behind", of: &["base"] }, "**missed** in 1 of 2: it holds (p99: ");
     says(&["=p99.9"], Limit::Ahead { peer: "write-behind", of: &["base", "absent"] }, "**met**");
+    let each = |peers, ratio| Limit::EachWithin { peers, of: "base", ratio };
+    let both = &["write-behind", "absent"];
+    says(&[], each(both, 1.2), "**met**: it holds (the nearest to it: p99: 1.20 × with write-behind)");
+    says(&[], each(both, 1.1), "**missed** in 1 of 2: it holds (p99: 1.20 × with write-behind)");
+    says(&[], each(&["absent"], 9.0), "not measured");
     says(&[], Limit::AtMost { peer: "write-behind", value: 12.0 }, "**met**");
     says(&[], Limit::AtMost { peer: "write-behind", value: 10.0 }, "**missed** in 1 of 2");
     says(&[], Limit::Near { peer: "write-behind", of: "base", times: 1.1, plus: 1.0 }, "**met**");

@@ -41,6 +41,24 @@ const fn at_most(
     Target { says, cases, limit: Limit::AtMost { peer, value } }
 }
 
+const fn each_within(
+    says: &'static str,
+    cases: &'static [&'static str],
+    peers: &'static [&'static str],
+    ratio: f64,
+) -> Target {
+    Target { says, cases, limit: Limit::EachWithin { peers, of: OWN, ratio } }
+}
+
+const fn at_least(
+    says: &'static str,
+    cases: &'static [&'static str],
+    of: &'static str,
+    ratio: f64,
+) -> Target {
+    Target { says, cases, limit: Limit::AtLeast { peer: OWN, of, ratio } }
+}
+
 /// In the order in which they are shown.
 pub(crate) const TOPICS: &[Topic] = &[
     Topic {
@@ -201,6 +219,83 @@ pub(crate) const TOPICS: &[Topic] = &[
         shape: Shape::Lines,
     },
     Topic {
+        name: "journal-insert",
+        title: "With a journal: inserts",
+        about: "One insert, `total += 1`, for a key that has a total already, for a good second, while a thread writes what has \
+            changed; by the journal's window, beside the same buffer without one. The first change of a key after a \
+            commit has to be noted, every other one has not. With two threads that insert, that one takes its \
+            time from them: there are two processors. A case is the type of the keys, how they are spread, and the \
+            number of threads.",
+        targets: &[
+            each_within(
+                "one key: within 1.3 × the buffer without a journal",
+                &["one hot key"],
+                JOURNALS,
+                1.3,
+            ),
+            each_within(
+                "1 000 keys: within 1.3 × the buffer without a journal",
+                &["1 000 keys"],
+                JOURNALS,
+                1.3,
+            ),
+        ],
+        shape: Shape::Bars,
+    },
+    Topic {
+        name: "journal-durable",
+        title: "With a journal: durable inserts",
+        about: "Inserts that return when they are on disk: how many in a second, and how long each takes, by the number of \
+            callers. `write-behind` is `add_durable_async` in as many tasks on two threads. `an fsync per insert` appends a \
+            record to a file and syncs it, one caller after the other; SQLite (write-ahead log, `synchronous=full`) and \
+            Postgres (`synchronous_commit=on`, on the same machine) have a transaction for each. They have at most 16 \
+            callers, Postgres a connection for each, also where there are more: the first two write one after the \
+            other, and Postgres might gain by more. How long they would have more callers wait is left out. All keys \
+            differ, so that no two inserts become one row.",
+        targets: &[
+            at_least("50 times an fsync per insert, with 256 callers", &["per second", "=256"], FSYNC, 50.0),
+            at_least(
+                "50 times an fsync per insert, with 4096 callers",
+                &["per second", "=4096"],
+                FSYNC,
+                50.0,
+            ),
+        ],
+        shape: Shape::BarsApart,
+    },
+    Topic {
+        name: "journal-bytes",
+        title: "With a journal: bytes written",
+        about: "What goes to the disk for an insert, at twenty thousand inserts a second, by the journal's window and how the \
+            keys are spread; they have data already. What is handed to the file is counted by the kernel at each \
+            call, and so are the pages of 4 KiB that have to go to the disk for it; what the file system writes about its \
+            files is in neither. A log has a record of 16 bytes for each insert.",
+        targets: &[],
+        shape: Shape::BarsApart,
+    },
+    Topic {
+        name: "journal-recovery",
+        title: "With a journal: the next start",
+        about: "How long `start` takes with a journal that has a million keys, which it checks and takes in: after a \
+            shutdown that has left them, and after a kill. Beside it, what it takes to read a million records of a log, or as \
+            many rows of SQLite, into a hash table. All files are in the system's cache. A log that was not compacted has a \
+            record for each insert, and not for each key.",
+        targets: &[
+            at_most("at most 2 s after a shutdown", &[], "journal, after a shutdown", 2_000.0),
+            at_most("at most 2 s after a kill", &[], "journal, after a kill", 2_000.0),
+        ],
+        shape: Shape::Bars,
+    },
+    Topic {
+        name: "journal-flush",
+        title: "With a journal: flushes",
+        about: "What it costs that a batch is on disk before it is sent, with a sink that does nothing and one worker: a million \
+            keys by `flush_all_and_wait`, and the median delay of `flush_and_wait` for one key that was inserted just \
+            before.",
+        targets: &[],
+        shape: Shape::BarsApart,
+    },
+    Topic {
         name: "database",
         title: "Ways to write to a database",
         about: "Adding sums to a hundred thousand rows, in every way that one would think of: what a sink costs \
@@ -227,4 +322,6 @@ pub(crate) const TOPICS: &[Topic] = &[
 
 const FLUSHING: &str = "while flushing a million keys";
 const FLUSHING_SAME: &str = "while flushing the same keys";
+const FSYNC: &str = "an fsync per insert";
+const JOURNALS: &[&str] = &["journal, 5 ms", "journal, 50 ms", "journal, 500 ms"];
 const RESTING: &str = "write-behind, hibernating";

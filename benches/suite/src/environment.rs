@@ -8,13 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 /// Whose versions matter.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     "batch-aint-one",
     "dashmap",
     "foldhash",
     "hashbrown",
     "moka",
     "parking_lot",
+    "postcard",
+    "redb",
     "rusqlite",
     "scc",
     "tokio",

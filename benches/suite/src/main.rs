@@ -21,6 +21,7 @@ mod environment;
 mod flush;
 mod idle;
 mod insert;
+mod journal;
 mod keys;
 mod latency;
 mod many;
@@ -40,7 +41,7 @@ use crate::scale::Scale;
 
 type Topic = (&'static str, fn(Scale) -> io::Result<()>);
 
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 17] = [
     ("insert", insert::sums),
     ("lists", insert::lists),
     ("fresh", insert::fresh),
@@ -53,6 +54,11 @@ const TOPICS: [Topic; 12] = [
     ("deadlines", deadlines::run),
     ("idle", idle::run),
     ("buffers", buffers::run),
+    ("journal-insert", journal::insert),
+    ("journal-durable", journal::durable),
+    ("journal-bytes", journal::bytes),
+    ("journal-recovery", journal::recovery),
+    ("journal-flush", journal::flush),
 ];
 
 fn main() -> ExitCode {

@@ -4,6 +4,8 @@
 mod postgres;
 mod sqlite;
 
+pub(crate) use self::postgres::given as given_postgres;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;

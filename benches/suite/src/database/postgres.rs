@@ -102,17 +102,24 @@ const WAYS: [Way; 12] = [
     Way("COPY + merge + ledger, batches of 10 000", all(10_000), Write::CopyMergeAndLedger),
 ];
 
-/// Where there is no Postgres, it says so and does nothing.
-pub(super) fn run(scale: Scale, workload: &Workload, recording: &mut Recording) {
+/// Where to find a Postgres, and what stops it when it is dropped, also by a panic. `None`, and a line that says so,
+/// where there is none.
+pub(crate) fn given(scale: Scale) -> Option<(String, Option<PostgresServer>)> {
     let required = std::env::var_os("WRITE_BEHIND_REQUIRE_SERVERS").is_some_and(|value| value == "1");
     if !scale.real && !required {
         println!("Postgres is left out of a mere check; WRITE_BEHIND_REQUIRE_SERVERS=1 takes it in");
-        return;
+        return None;
     }
-    let given = std::env::var(ADDRESS).ok();
-    // Stopped when it is dropped, also by a panic.
-    let server = if given.is_none() { PostgresServer::start() } else { None };
-    let Some(url) = given.or_else(|| server.as_ref().map(PostgresServer::url)) else { return };
+    if let Ok(url) = std::env::var(ADDRESS) {
+        return Some((url, None));
+    }
+    let server = PostgresServer::start()?;
+    Some((server.url(), Some(server)))
+}
+
+/// Where there is no Postgres, it does nothing.
+pub(super) fn run(scale: Scale, workload: &Workload, recording: &mut Recording) {
+    let Some((url, _server)) = given(scale) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be had");
     for (state_name, state) in State::ALL {

@@ -16,7 +16,7 @@ pub(crate) use self::moka::Moka;
 pub(crate) use self::mutex::SingleMutex;
 pub(crate) use self::private::Private;
 pub(crate) use self::scc::Scc;
-pub(crate) use self::write_behind::{WriteBehind, builder};
+pub(crate) use self::write_behind::{Nowhere, WriteBehind, builder};
 
 use crate::keys::Key;
 
