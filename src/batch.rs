@@ -11,7 +11,7 @@ use crate::key::KeptHash;
 ///
 /// `instance` is 64 random bits, drawn when the buffer starts, or with a journal when that is made: then they are kept in
 /// it, and all buffers that are started with it have the same. `sequence` counts up from 1, with gaps, within
-/// it; a start with a journal leaves a gap of about a million. Record the pair in the transaction that applies the batch and skip it when it is there
+/// it; a start with a journal leaves a gap of 2³². Record the pair in the transaction that applies the batch and skip it when it is there
 /// already, and a batch counts once even if the answer to its commit was lost.
 ///
 /// ```

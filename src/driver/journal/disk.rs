@@ -18,7 +18,7 @@ pub(crate) struct Head {
 
 /// How many sequences may be used until the next commit: those that a start passes over, because nobody knows
 /// whether they were.
-const AHEAD: u64 = 1 << 40;
+const AHEAD: u64 = 1 << 32;
 
 impl Head {
     pub(crate) fn ahead(self) -> Head {
