@@ -211,9 +211,9 @@ impl Protocol {
         letter: &DeadLetter<K, V>,
     ) -> Result<Fate, StoreError> {
         let writer = letter.writer();
-        // Given up in an earlier life, it is here before any batch of this one.
+        // Given up in an earlier life, it can be here before any batch of this one. In the first life a batch came first.
         let known = self.state.lock().pruned_below.contains_key(&writer);
-        if !known {
+        if !known && writer.epoch > 1 {
             self.register(store, writer).await?;
         }
         let fate = store.void(letter.batch(), letter.epoch()).await?;
