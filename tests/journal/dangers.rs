@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use write_behind::exactly_once::ExactlyOnce;
-use write_behind::journal::{Codec, CodecError, Fault, Journal, JournalError, OnDiskFailure, SimulatedDisk};
+use write_behind::journal::{Codec, CodecError, Journal, JournalError, OnDiskFailure, SimulatedDisk};
 use write_behind::{Aggregate, Buffer, BuildError, ManualClock, Overflow, RetryPolicy, Sum, SummingBuffer};
 
+use super::failures::break_down;
 use super::life::{INTERVAL, Place, WINDOW, ms};
 use super::store::{Database, Mood};
 
@@ -27,10 +28,6 @@ pub(crate) fn start(
         .start_inline(ExactlyOnce::new(database.clone()), &clock)
         .unwrap();
     (buffer, clock)
-}
-
-pub(crate) fn break_down(disk: &SimulatedDisk) {
-    (0..10_000).for_each(|operation| disk.fail_at(disk.operations() + operation, Fault::NoSpace));
 }
 
 fn within(time: Duration, what: impl FnOnce() + Send + 'static) {

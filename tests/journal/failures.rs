@@ -48,7 +48,7 @@ fn start(
 }
 
 /// Has all operations fail from now on, as far as a test goes.
-fn break_down(disk: &SimulatedDisk) {
+pub(crate) fn break_down(disk: &SimulatedDisk) {
     (0..10_000).for_each(|operation| disk.fail_at(disk.operations() + operation, Fault::NoSpace));
 }
 

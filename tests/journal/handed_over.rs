@@ -9,7 +9,8 @@ use write_behind::{
     BatchDataBuffer, Buffer, DeadLetter, FlushBatch, FlushError, Sum, SummingBuffer, Verdict,
 };
 
-use super::dangers::{break_down, start};
+use super::dangers::start;
+use super::failures::break_down;
 use super::life::ms;
 use super::store::{Database, Mood};
 
@@ -60,6 +61,13 @@ fn start_stuck(
     (buffer, entered, let_go)
 }
 
+/// Another disk with the file as it is: the lock stays with the life that goes on.
+fn copy_of(disk: &SimulatedDisk) -> SimulatedDisk {
+    let copy = SimulatedDisk::new(2);
+    copy.write("journal", &disk.read("journal").unwrap());
+    copy
+}
+
 /// What was put aside is in the file, and no longer in memory.
 #[test]
 fn a_commit_that_fails_at_the_end_leaves_the_file_as_it_is() {
@@ -80,8 +88,7 @@ fn a_commit_that_fails_at_the_end_leaves_the_file_as_it_is() {
         thread::yield_now();
     }
     drop(buffer);
-    let copy = SimulatedDisk::new(2);
-    copy.write("journal", &disk.read("journal").unwrap());
+    let copy = copy_of(&disk);
     let (next, _clock) = start(&copy, OnDiskFailure::Wait, &Database::default());
     assert_eq!((next.total(&2), next.total(&3)), (Some(10), Some(10)), "{:?}", next.recovered());
 }
@@ -101,9 +108,7 @@ fn in_hands(as_entries: bool) {
     std::mem::forget(buffer);
     let database = Database::default();
     database.be(Mood::Away);
-    // `kill` leaves the lock: the next life starts with a copy of the file.
-    let copy = SimulatedDisk::new(2);
-    copy.write("journal", &disk.read("journal").unwrap());
+    let copy = copy_of(&disk);
     let (next, _clock) = start(&copy, OnDiskFailure::Wait, &database);
     let recovered = next.recovered().unwrap();
     let (keys, total) = (recovered.keys, next.count(&1));
@@ -129,8 +134,7 @@ fn a_recovered_one_in_the_hands_of_handle_error() {
     buffer.add_durable(&1, 1).unwrap();
     buffer.flush(&1);
     assert_eq!(entered.recv_timeout(PATIENCE).unwrap(), 1);
-    let copy = SimulatedDisk::new(2);
-    copy.write("journal", &disk.read("journal").unwrap());
+    let copy = copy_of(&disk);
     std::mem::forget((buffer, let_go));
     let disk = copy;
     let (buffer, entered, let_go) = start_stuck(&disk, false);
@@ -138,8 +142,7 @@ fn a_recovered_one_in_the_hands_of_handle_error() {
     disk.fail_at(disk.operations(), Fault::NoSpace);
     buffer.add_durable(&2, 10).unwrap();
     assert_eq!(buffer.stats().journal_failures, 1);
-    let copy = SimulatedDisk::new(2);
-    copy.write("journal", &disk.read("journal").unwrap());
+    let copy = copy_of(&disk);
     std::mem::forget((buffer, let_go));
     let database = Database::default();
     database.be(Mood::Away);
@@ -167,8 +170,7 @@ fn one_who_waits_at_the_end_is_told_what_is_on_disk() {
     let _ = buffer.shutdown(ms(300));
     disk.mend();
     let answer = waits.join().unwrap();
-    let copy = SimulatedDisk::new(2);
-    copy.write("journal", &disk.read("journal").unwrap());
+    let copy = copy_of(&disk);
     std::mem::forget((buffer, let_go));
     let database = Database::default();
     database.be(Mood::Away);

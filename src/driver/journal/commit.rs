@@ -76,7 +76,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
         }
         let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
-        self.write(journal, disk, round, collected);
+        self.write(journal, round, collected, changes_to(disk));
     }
 
     /// Collects what has changed in a partition. Says whether there is more.
@@ -121,21 +121,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         Head { instance: self.instance, epoch: journal.epoch, next_sequence }.ahead()
     }
 
+    /// Collects, and writes that by `put`, which says whether there was anything to write.
     fn write(
         &self,
         journal: &Journal<K, V>,
-        disk: &mut dyn Disk,
         round: u64,
-        collected: impl FnOnce() -> Result<Commit, CodecError>,
+        collect: impl FnOnce() -> Result<Commit, CodecError>,
+        put: impl FnOnce(&Head, &Changes) -> Result<bool, JournalError>,
     ) {
-        let written =
-            self.callbacks.call(collected).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-        let written = written.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
-            let nothing = commit.changes.pending.is_empty() && commit.changes.batches.is_empty();
-            if !nothing {
-                disk.commit(&self.head(journal, commit.next_sequence), &commit.changes)?;
-                journal.commits.fetch_add(1, Ordering::Relaxed);
-            }
+        let collected =
+            self.callbacks.call(collect).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
+        let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
+            let wrote = put(&self.head(journal, commit.next_sequence), &commit.changes)?;
+            journal.commits.fetch_add(u64::from(wrote), Ordering::Relaxed);
             Ok(commit)
         });
         match written {
@@ -186,30 +184,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Writes everything that there is into a fresh file.
     fn replace(&self, journal: &Journal<K, V>, disk: &mut dyn Disk) {
         let round = journal.progress.begin(true);
-        let collected =
-            self.callbacks.call(|| self.collect_all(journal, &mut self.dispatch.pause_assembly()));
-        let collected = collected.unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-        self.write_afresh(journal, disk, round, collected);
-    }
-
-    fn write_afresh(
-        &self,
-        journal: &Journal<K, V>,
-        disk: &mut dyn Disk,
-        round: u64,
-        collected: Result<Commit, CodecError>,
-    ) {
-        let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
-            disk.replace(&self.head(journal, commit.next_sequence), &commit.changes)?;
-            Ok(commit)
-        });
-        match written {
-            Ok(commit) => {
-                journal.commits.fetch_add(1, Ordering::Relaxed);
-                self.written(journal, round, &commit);
-            }
-            Err(error) => self.disk_failed(journal, error),
-        }
+        let collect = || self.collect_all(journal, &mut self.dispatch.pause_assembly());
+        self.write(journal, round, collect, afresh(disk));
     }
 
     /// All that a fresh file has to hold.
@@ -259,15 +235,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     ) -> bool {
         let round = journal.progress.begin(true);
         if journal.progress.trouble().is_some() {
-            let collected = self.callbacks.call(|| self.collect_all(journal, records));
-            let collected = collected.unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-            self.write_afresh(journal, disk, round, collected);
+            self.write(journal, round, || self.collect_all(journal, records), afresh(disk));
         } else {
             for partition in 0..self.intake.partitions() {
                 while self.collect_some(partition, records) {}
             }
             let collected = self.take_records(journal, records);
-            self.write(journal, disk, round, collected);
+            self.write(journal, round, collected, changes_to(disk));
         }
         journal.progress.trouble().is_none()
     }
@@ -281,7 +255,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             if journal.progress.trouble().is_none() {
                 let round = journal.progress.begin(false);
                 let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
-                self.write(journal, &mut **disk, round, collected);
+                self.write(journal, round, collected, changes_to(&mut **disk));
             }
             let sound = journal.progress.trouble().is_none();
             // What `handle_error` has kept since then is a batch as well.
@@ -310,4 +284,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             });
         }
     }
+}
+
+/// Writes what has changed, if anything has.
+fn changes_to(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Changes) -> Result<bool, JournalError> + '_ {
+    |head, changes| {
+        if changes.pending.is_empty() && changes.batches.is_empty() {
+            return Ok(false);
+        }
+        disk.commit(head, changes).map(|()| true)
+    }
+}
+
+/// Writes a fresh file.
+fn afresh(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Changes) -> Result<bool, JournalError> + '_ {
+    |head, changes| disk.replace(head, changes).map(|()| true)
 }

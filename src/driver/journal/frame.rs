@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{BatchId, Content, Entry, FlushReason};
 use crate::engine::flights::{Past, Standing};
-use crate::failure::FailureCause;
+use crate::failure::{FailureCause, contained};
 use crate::journal::{Codec, CodecError};
 use crate::key::KeptHash;
 
@@ -74,6 +74,11 @@ pub(super) fn write_batch<K: 'static, V: 'static>(
         framed(out, |out| codec.encode_key(&entry.key, out))?;
         framed(out, |out| codec.encode_data(&entry.data, out))
     })
+}
+
+/// Lets a codec work. A panic of it is a failure of it.
+pub(super) fn code<T>(work: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
+    contained(work).unwrap_or_else(|panicked| Err(panicked.to_string().into()))
 }
 
 /// Where its keys belong is not known yet.

@@ -126,7 +126,8 @@ impl Progress {
         }
     }
 
-    /// What became of a round, if that is known by now.
+    /// What became of a round, if that is known by now: an error without a cause if the buffer is over. `patient`: trouble
+    /// with the disk is waited for as well.
     pub(crate) fn outcome_of(
         &self,
         round: u64,
@@ -135,29 +136,15 @@ impl Progress {
         Self::outcome(&self.state.lock(), round, patient)
     }
 
-    /// Waits for a round. `None` if `deadline` comes first; an error without a cause if the buffer is over.
-    /// `patient`: trouble with the disk is waited for as well.
-    pub(crate) fn wait(
-        &self,
-        clock: &Clock,
-        deadline: Duration,
-        round: u64,
-        patient: bool,
-    ) -> Option<Result<(), Option<Arc<JournalError>>>> {
-        self.state.wait(clock, Some(deadline), |state| Self::outcome(state, round, patient))
+    /// Waits until that is known, or until `deadline`.
+    pub(crate) fn wait(&self, clock: &Clock, deadline: Duration, round: u64, patient: bool) {
+        self.state.wait(clock, Some(deadline), |state| Self::outcome(state, round, patient));
     }
 
     /// As [`wait`](Self::wait), for a task.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn wait_async(
-        &self,
-        clock: &Clock,
-        deadline: Duration,
-        round: u64,
-        patient: bool,
-    ) -> Option<Result<(), Option<Arc<JournalError>>>> {
-        let look = |state: &mut State| Self::outcome(state, round, patient);
-        self.state.wait_async(clock, Some(deadline), look).await
+    pub(crate) async fn wait_async(&self, clock: &Clock, deadline: Duration, round: u64, patient: bool) {
+        self.state.wait_async(clock, Some(deadline), |state| Self::outcome(state, round, patient)).await;
     }
 
     /// What is to be done now.

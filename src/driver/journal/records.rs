@@ -10,7 +10,6 @@ use crate::batch::Entry;
 use crate::driver::flush::Held;
 use crate::engine::flights::Standing;
 use crate::engine::sequence::Sequence;
-use crate::failure::{FailureCause, contained};
 use crate::journal::{Codec, CodecError};
 
 /// Guarded by the assembly's lock: what belongs together is recorded while it is held, and a commit takes all of it
@@ -77,19 +76,19 @@ impl<K: 'static, V: 'static> Records<K, V> {
     fn note_pending(&mut self, key: &K, generations: &mut dyn Iterator<Item = (&V, u32)>) {
         let Some(codec) = self.codec.as_ref().filter(|_| !self.suspended) else { return };
         let pending = &mut self.pending;
-        let written = contained(|| {
+        let written = frame::code(|| {
             let write = |out: &mut Vec<u8>| frame::write_generations(&**codec, generations, out);
             pending.push(|out| codec.encode_key(key, out), Some(write))
         });
-        self.note_failure(flat(written));
+        self.note_failure(written);
     }
 
     /// Nothing of a key is pending any more.
     pub(crate) fn note_gone(&mut self, key: &K) {
         let Some(codec) = self.codec.as_ref().filter(|_| !self.suspended) else { return };
         let pending = &mut self.pending;
-        let written = contained(|| pending.push(|out| codec.encode_key(key, out), None::<fn(&mut _) -> _>));
-        self.note_failure(flat(written));
+        let written = frame::code(|| pending.push(|out| codec.encode_key(key, out), None::<fn(&mut _) -> _>));
+        self.note_failure(written);
     }
 
     /// A batch has got its entries, which are [gone](Self::note_gone) from their keys.
@@ -124,7 +123,7 @@ impl<K: 'static, V: 'static> Records<K, V> {
     fn write(&mut self, entries: &[Entry<K, V>], standing: &Standing) -> Option<Vec<u8>> {
         let codec = self.codec.as_ref()?;
         let mut bytes = Vec::new();
-        let written = flat(contained(|| frame::write_batch(&**codec, entries, standing, &mut bytes)));
+        let written = frame::code(|| frame::write_batch(&**codec, entries, standing, &mut bytes));
         let failed = written.is_err();
         self.note_failure(written);
         (!failed).then_some(bytes)
@@ -147,9 +146,4 @@ impl<K: 'static, V: 'static> Records<K, V> {
     pub(super) fn in_hand(&self) -> impl Iterator<Item = (Sequence, &Vec<u8>)> {
         self.in_hand.iter().map(|(sequence, bytes)| (*sequence, bytes))
     }
-}
-
-/// A panic of the codec is a failure of it.
-fn flat(written: Result<Result<(), CodecError>, FailureCause>) -> Result<(), CodecError> {
-    written.unwrap_or_else(|panicked| Err(panicked.to_string().into()))
 }

@@ -13,7 +13,6 @@ use crate::engine::flights::Standing;
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::Need;
 use crate::error::BuildError;
-use crate::failure::contained;
 use crate::journal::{Codec, CodecError, JournalError, Recovered};
 use crate::key::Key;
 
@@ -111,8 +110,7 @@ impl<K, V> Journal<K, V> {
         &self,
         read: impl FnOnce(&dyn Codec<K, V>) -> Result<T, CodecError>,
     ) -> Result<T, JournalError> {
-        let read =
-            contained(|| read(&*self.codec)).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
-        read.map_err(|source| JournalError::Decode { path: self.path.clone(), source })
+        frame::code(|| read(&*self.codec))
+            .map_err(|source| JournalError::Decode { path: self.path.clone(), source })
     }
 }

@@ -83,9 +83,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let patient = journal.on_failure == OnDiskFailure::Wait;
         let mut outcome = None;
         while outcome.is_none() && self.clock.now() < deadline {
-            self.wait_or_pass_time(deadline, || {
-                journal.progress.wait(&self.clock, deadline, round, patient);
-            });
+            self.wait_or_pass_time(deadline, || journal.progress.wait(&self.clock, deadline, round, patient));
             outcome = journal.progress.outcome_of(round, patient);
         }
         synced(journal, outcome)
@@ -99,9 +97,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let patient = journal.on_failure == OnDiskFailure::Wait;
         let mut outcome = None;
         while outcome.is_none() && self.clock.now() < deadline {
-            let waiting = async {
-                journal.progress.wait_async(&self.clock, deadline, round, patient).await;
-            };
+            let waiting = journal.progress.wait_async(&self.clock, deadline, round, patient);
             self.wait_or_pass_time_async(deadline, waiting).await;
             outcome = journal.progress.outcome_of(round, patient);
         }
