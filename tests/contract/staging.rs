@@ -172,8 +172,9 @@ fn c28_a_buffer_at_rest_stages_again(driver: Driver) {
 }
 
 fn c28_with_a_trigger_for_the_whole_nothing_is_staged_and_nothing_late(driver: Driver) {
-    let rig =
-        Totals::start(driver, |builder| builder.stage_always().interval(secs(3_600)).flush_all_at_count(100));
+    let rig = Totals::start(driver, |builder| {
+        builder.stage_always().interval(secs(3_600)).flush_all_at_count(100).partitions(80)
+    });
     (0..99).for_each(|_| rig.insert("hot", 1));
     rig.insert("other", 1);
     rig.eventually("all is flushed", || rig.buffer.stats().flushed == 100);
