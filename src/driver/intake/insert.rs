@@ -45,9 +45,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
     }
 
-    /// Inserts in the thread's lane, if the key has a lease there. Not inlined, so that an insert under the lock has the
-    /// registers to itself.
-    #[inline(never)]
+    /// Inserts in the thread's lane, if the key has a lease there. Inlined, which is 35 instructions less there and
+    /// none more for an insert under the lock.
+    #[inline(always)]
     fn insert_staged<P: Probe<K>>(&self, spot: Spot, probe: &P, item: V::Item) -> Result<(), V::Item> {
         let _locked = Intake::<K, V, S>::DROPS.then(|| Locked::by(self.intake.instance));
         self.intake.lanes.absorb::<K, V, P>(spot.hash, probe, item)

@@ -6,7 +6,6 @@ use hashbrown::HashTable;
 use super::super::sequence::Sequence;
 use super::super::timers::Timers;
 use super::{Closed, Flying, Generation, Pending, Shard};
-use crate::aggregate::Aggregate;
 
 /// What was in a partition when shutdown's deadline came. Taken out as a whole, so that it takes no
 /// longer the more there is.
@@ -18,11 +17,10 @@ pub(crate) struct Abandoned<K, V> {
     _flying: HashTable<Flying<K>>,
 }
 
-impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
+impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
     /// Empties the partition for shutdown, except for what is in the batches that are `still` in flight.
     /// Also says how many inserts that is.
     pub(crate) fn abandon(&mut self, still: &[Sequence]) -> (Abandoned<K, V>, u64) {
-        self.end_all_leases();
         let pending_inserts = self.pending_inserts();
         self.leave(pending_inserts);
         let cold = &mut *self.cold;
