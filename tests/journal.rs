@@ -19,5 +19,7 @@ mod model;
 mod promises;
 #[path = "journal/real.rs"]
 mod real;
+#[path = "journal/spill.rs"]
+mod spill;
 #[path = "journal/store.rs"]
 mod store;

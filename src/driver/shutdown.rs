@@ -71,11 +71,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let (stranded, still) = self.dispatch.strand();
         let mut left = Leftovers::default();
         stranded.into_iter().for_each(|stranded| left.add_batch(left_batch(stranded)));
+        let mut on_disk = 0;
         for mut shard in self.intake.shards() {
             let (table, inserts) = shard.abandon(&still);
             left.add_table(table, inserts);
+            if self.keeps_rest() {
+                on_disk += shard.leave_spilled();
+            }
         }
-        self.counters.returned.fetch_add(left.inserts(), Ordering::Relaxed);
+        self.counters.returned.fetch_add(left.inserts() + on_disk, Ordering::Relaxed);
         if self.keeps_rest() {
             // It is not lost, and must not be stored by other means.
             *dropped = left;

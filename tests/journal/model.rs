@@ -2,7 +2,7 @@
 //!
 //! The model knows of each key what was accepted, and what of that is certain: acknowledged as durable, or seen by the
 //! database. After every crash, and in the end, each key has to hold at least what is certain and at most what
-//! was accepted. Each insert of a key adds another power of four, so its total says of each how often it counts.
+//! was accepted. In most of them there is too little room, and what is too much is spilled. Each insert of a key adds another power of four, so its total says of each how often it counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{DurableError, Fault, Journal, OnDiskFailure, SimulatedDisk};
-use write_behind::{Buffer, ManualClock, RetryPolicy, SummingBuffer};
+use write_behind::{Buffer, ManualClock, Overflow, RetryPolicy, SummingBuffer};
 
 use super::life::{INTERVAL, WINDOW, ms};
 use super::store::{Database, Mood};
@@ -89,6 +89,8 @@ struct Run {
     disk: SimulatedDisk,
     database: Database,
     attempts: u32,
+    /// There is room for so many keys, and the rest is spilled.
+    room: Option<u64>,
     life: Option<(SummingBuffer<u64, i64>, ManualClock)>,
     known: BTreeMap<u64, Known>,
     used: BTreeMap<u64, u32>,
@@ -97,13 +99,14 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, attempts: u32) -> Self {
+    fn new(seed: u64, attempts: u32, room: Option<u64>) -> Self {
         let disk = SimulatedDisk::new(seed);
         let database = Database::default();
         Run {
             disk,
             database,
             attempts,
+            room,
             life: None,
             known: BTreeMap::new(),
             used: BTreeMap::new(),
@@ -128,6 +131,12 @@ impl Run {
             .drop_timeout(Duration::ZERO)
             .retry(RetryPolicy::fixed(self.attempts, ms(30)))
             .journal(journal.patience(Duration::from_secs(1)));
+        let builder = match self.room {
+            Some(keys) => {
+                builder.max_keys(keys).overflow(Overflow::Spill { max_bytes: 200, timeout: ms(60) })
+            }
+            None => builder,
+        };
         let sink = ExactlyOnce::new(self.database.clone()).prune_every(1);
         let started = builder.start_inline(sink, &clock);
         // The disk may fail while it starts.
@@ -271,6 +280,7 @@ impl Run {
         buffer.shutdown(Duration::from_secs(60)).unwrap();
         let stats = buffer.stats();
         assert_eq!((stats.balance(), stats.journaled, stats.undelivered), (0, 0, 0), "{stats:?}");
+        assert_eq!((stats.spilled, stats.spilled_bytes), (0, 0));
         // A crash in `handle_error` has it called again, with the same batch.
         let letters: BTreeSet<_> = self.database.letters().into_iter().collect();
         for (key, known) in &self.known {
@@ -299,8 +309,13 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn what_is_certain_counts_exactly_once(seed: u64, attempts in 2..5u32, steps in steps()) {
-        let mut run = Run::new(seed, attempts);
+    fn what_is_certain_counts_exactly_once(
+        seed: u64,
+        attempts in 2..5u32,
+        room in prop_oneof![2 => Just(None), 3 => (1..4u64).prop_map(Some)],
+        steps in steps(),
+    ) {
+        let mut run = Run::new(seed, attempts, room);
         run.look();
         steps.iter().for_each(|step| run.step(step));
         run.finish();
