@@ -51,7 +51,7 @@ fn many_keys_go_through_little_room_while_the_database_is_away() {
     life.pass(INTERVAL * 100);
     let stats = life.buffer.stats();
     assert_eq!((stats.flushed, stats.spilled, stats.spilled_bytes), (500, 0, 0));
-    assert_eq!(database.totals(), all(0..500));
+    assert!(database.totals() == all(0..500));
     assert!(life.buffer.stats().hibernating);
     life.end();
 }
@@ -75,7 +75,7 @@ fn it_survives_a_crash_at_any_time() {
     }
     database.be(Mood::Well);
     life.pass(INTERVAL * 10);
-    assert_eq!(database.totals(), all(0..200));
+    assert!(database.totals() == all(0..200));
     assert_eq!(life.buffer.stats().spilled, 0);
     life.end();
 }
@@ -102,39 +102,45 @@ fn what_is_recovered_and_does_not_fit_stays_on_disk() {
     assert!(stats.spilled > 100 && stats.keys <= 40, "{stats:?}");
     database.be(Mood::Well);
     clock.advance(INTERVAL * 10);
-    assert_eq!(database.totals(), all(0..200));
+    assert!(database.totals() == all(0..200));
     buffer.shutdown(Duration::from_secs(1)).unwrap();
 }
 
 /// Takes lists of numbers, and sees to it that those of a key come one after the other.
 #[derive(Clone, Default)]
-struct Lists(Arc<Mutex<(BTreeMap<u64, Vec<u64>>, bool)>>);
+struct Lists(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    lists: BTreeMap<u64, Vec<u64>>,
+    away: bool,
+}
 
 impl Lists {
     fn be_away(&self, away: bool) {
-        self.0.lock().unwrap().1 = away;
+        self.0.lock().unwrap().away = away;
     }
 
     fn append(&self, key: u64, items: &[u64]) -> Result<(), FlushError> {
-        let (lists, away) = &mut *self.0.lock().unwrap();
-        if *away {
+        let table = &mut *self.0.lock().unwrap();
+        if table.away {
             return Err(FlushError::not_applied("away"));
         }
-        lists.entry(key).or_default().extend(items);
+        table.lists.entry(key).or_default().extend(items);
         Ok(())
     }
 
     fn has_all(&self, keys: u64, rounds: u64) {
-        let (lists, _) = &*self.0.lock().unwrap();
+        let table = &*self.0.lock().unwrap();
         for key in 0..keys {
-            assert_eq!(lists[&key], (0..rounds).collect::<Vec<_>>(), "of key {key}");
+            assert_eq!(table.lists[&key], (0..rounds).collect::<Vec<_>>(), "of key {key}");
         }
     }
 }
 
 impl BatchDataBuffer<u64, Vec<u64>> for Lists {
     fn handle_flush_batch(&self, batch: &FlushBatch<u64, Vec<u64>>) -> Result<(), FlushError> {
-        if self.0.lock().unwrap().1 {
+        if self.0.lock().unwrap().away {
             return Err(FlushError::not_applied("away"));
         }
         batch.entries().iter().try_for_each(|entry| self.append(*entry.key(), entry.data()))
@@ -209,7 +215,7 @@ fn the_disk_has_a_bound_as_well() {
     // Full here and there, and still it gets out.
     database.be(Mood::Well);
     life.pass(INTERVAL * 10);
-    assert_eq!(database.totals(), all(0..keys));
+    assert!(database.totals() == all(0..keys));
     life.end();
 }
 
@@ -232,7 +238,7 @@ fn who_waits_for_a_flush_waits_for_what_is_on_disk() {
     fill(&life, 100..200);
     database.be(Mood::Well);
     life.buffer.flush_all_and_wait(INTERVAL * 10).unwrap();
-    assert_eq!(database.totals(), all(0..200));
+    assert!(database.totals() == all(0..200));
     life.end();
 }
 
@@ -264,7 +270,7 @@ fn shutdown_leaves_it_in_the_file_and_says_so() {
     let next = place.crash(life, &database);
     assert_eq!(next.recovered().inserts, 100);
     next.end();
-    assert_eq!(database.totals(), all(0..100));
+    assert!(database.totals() == all(0..100));
 }
 
 #[test]
@@ -275,7 +281,7 @@ fn a_drain_takes_what_is_on_disk_along() {
     fill(&life, 0..300);
     database.be(Mood::Well);
     let path = life.end();
-    assert_eq!(database.totals(), all(0..300));
+    assert!(database.totals() == all(0..300));
     assert!(fs::metadata(path).unwrap().len() < 200_000, "it is small again");
 }
 
@@ -314,7 +320,7 @@ fn a_fresh_file_gets_what_is_on_disk_only_from_the_old_one() {
         database.be(Mood::Well);
         let buffer = start();
         buffer.shutdown(Duration::from_secs(60)).unwrap();
-        assert_eq!(database.totals(), all(0..100), "{on_failure:?}");
+        assert!(database.totals() == all(0..100), "{on_failure:?}");
     }
 }
 
@@ -335,10 +341,12 @@ fn a_row_that_cannot_be_read_is_trouble_with_the_disk() {
         disk.fail_at(disk.operations() + operation, Fault::Error);
         clock.advance(ms(500));
     }
+    disk.mend();
     clock.advance(INTERVAL * 40);
     assert!(buffer.stats().journal_failures > failures, "it did fail");
-    assert_eq!(buffer.stats().spilled, 0);
-    assert_eq!(database.totals(), all(0..2_000));
+    let stats = buffer.stats();
+    assert_eq!((stats.flushed, stats.spilled, stats.balance()), (2_000, 0, 0), "{stats:?}");
+    assert!(database.totals() == all(0..2_000));
 }
 
 #[test]

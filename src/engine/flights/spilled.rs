@@ -214,3 +214,107 @@ impl<B: Clone> Flights<B> {
         self.live.get(&sequence)?.origin
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::flights::Past;
+    use crate::failure::FailureCause;
+
+    fn need(keys: u64) -> Need {
+        Need { keys, weight: 2 * keys }
+    }
+
+    /// Has these many batches on their way to the disk.
+    fn leaving(flights: &mut Flights<&'static str>, batches: usize) -> Sequence {
+        let first = flights.reserve(batches);
+        first.until(first.after(batches)).for_each(|sequence| flights.spill(sequence, "data", need(1)));
+        first
+    }
+
+    /// The journal has written all there is.
+    fn written(flights: &mut Flights<&'static str>) -> Vec<Sequence> {
+        let all: Vec<_> = flights.sequences().collect();
+        flights.recording(all.clone());
+        let spilled = flights.recorded(all).spilled;
+        spilled.into_iter().map(|(sequence, _)| sequence).collect()
+    }
+
+    #[test]
+    fn what_is_written_leaves_and_comes_back_in_order() {
+        let mut flights = Flights::new(true);
+        let first = leaving(&mut flights, 3);
+        assert_eq!((flights.promised(), flights.on_disk(), flights.stands_back()), (need(3), None, true));
+        for sequence in written(&mut flights) {
+            assert_eq!(flights.spilled(sequence, 10), Some("data"));
+        }
+        assert_eq!((flights.promised(), flights.spilled_bytes()), (need(0), 30));
+        assert_eq!(flights.on_disk().map(|on_disk| on_disk.batches), Some(3));
+        assert_eq!(flights.spilled_runs(), [first.number()..first.number() + 3], "one run");
+        assert_eq!(flights.settled_below(), first, "they are not settled");
+        assert!(!flights.is_idle() && flights.in_motion() == 0);
+        for sequence in first.until(first.after(3)) {
+            assert_eq!(flights.on_disk().map(|on_disk| on_disk.first), Some(sequence));
+            flights.load(FromDisk { sequence, batch: "data", bytes: 10 });
+            assert_eq!(flights.fresh(), 1);
+            let started = flights.start_next(Duration::ZERO, Duration::from_secs(1));
+            assert!(started.is_some_and(|started| started.attempt == 1));
+            assert!(!flights.is_frozen(sequence), "it was never sent");
+            assert_eq!(flights.remove(sequence), (Some("data"), Some(sequence)), "and it is over");
+        }
+        assert!(flights.is_idle() && !flights.stands_back());
+    }
+
+    #[test]
+    fn a_batch_is_over_with_the_last_of_its_parts() {
+        let mut flights = Flights::new(true);
+        flights.find_spilled(Sequence::numbered(7), 10);
+        flights.go_on_from(Sequence::numbered(100));
+        let whole = Sequence::numbered(7);
+        flights.load(FromDisk { sequence: whole, batch: "both", bytes: 10 });
+        assert!(flights.is_frozen(whole), "an earlier life may have sent it");
+        let first = flights.reserve(2);
+        let second = first.after(1);
+        let past = || Past { attempts: 1, cause: FailureCause::Cancelled, frozen: false };
+        flights.be_part(whole, first, "one", past());
+        flights.be_part(whole, second, "other", past());
+        assert_eq!(flights.remove(whole).1, None);
+        assert_eq!(flights.keep(first, "one", false, true), None);
+        assert_eq!(flights.remove(second).1, Some(whole));
+        assert_eq!(flights.remove(first).1, None, "what is kept does not count");
+    }
+
+    #[test]
+    fn a_load_in_vain_is_not_repeated_before_something_is_over() {
+        let mut flights = Flights::new(true);
+        assert!(!flights.may_load());
+        let sequence = flights.reserve(1);
+        flights.launch(sequence, "in the way");
+        flights.find_spilled(Sequence::numbered(50), 10);
+        assert!(flights.may_load());
+        let looked_at = flights.endings();
+        flights.block_load(looked_at);
+        assert!(!flights.may_load());
+        let looked_at = flights.endings();
+        flights.remove(sequence);
+        assert!(flights.may_load());
+        flights.block_load(looked_at);
+        assert!(flights.may_load(), "it was over meanwhile");
+    }
+
+    #[test]
+    fn without_a_disk_they_are_sent_unless_others_go_first() {
+        let mut flights = Flights::new(true);
+        leaving(&mut flights, 2);
+        assert!(flights.set_journaled(false) && flights.fresh() == 2 && !flights.stands_back());
+        let mut flights = Flights::new(true);
+        flights.find_spilled(Sequence::FIRST, 10);
+        flights.go_on_from(Sequence::numbered(2));
+        leaving(&mut flights, 2);
+        assert!(!flights.set_journaled(false) && flights.fresh() == 0);
+        flights.set_journaled(true);
+        assert_eq!(written(&mut flights).len(), 2, "they are written when there is a disk again");
+    }
+}

@@ -111,7 +111,7 @@ impl JournalFile {
             tables::read_head(&database, &self.schema).map_err(Trouble::of_reading)?
         };
         head.epoch += 1;
-        self.put_in_place(|copy| {
+        self.put_in_place(|_, copy| {
             storage.copy_to(&*copy)?;
             let database = database(Drafted::direct(copy), false)?;
             tables::write(&database, &head.ahead(), &Changes::default())?;
@@ -120,13 +120,14 @@ impl JournalFile {
         Ok(head)
     }
 
-    /// Puts a file in the place of the old one.
+    /// Puts a file in the place of the old one, which `write` may read from, if it is sound.
     fn put_in_place(
         &mut self,
-        write: impl FnOnce(Box<dyn StorageBackend>) -> Result<Database, Trouble>,
+        write: impl FnOnce(Option<&Database>, Box<dyn StorageBackend>) -> Result<Database, Trouble>,
     ) -> Result<(), Trouble> {
         let new_path = beside(&self.path, ".new");
-        let written = self.files.create(&new_path, &self.path).map_err(Trouble::from).and_then(write);
+        let created = self.files.create(&new_path, &self.path).map_err(Trouble::from);
+        let written = created.and_then(|storage| write(self.database.as_ref(), storage));
         let written = written.inspect_err(|_| {
             // It takes room on a disk that may be full. If this fails as well, the next one overwrites it.
             let _ = self.files.remove(&new_path);
@@ -142,10 +143,13 @@ impl JournalFile {
 
     fn write_afresh(&mut self, head: &Head, all: &Changes, carried: &[Range<u64>]) -> Result<(), Trouble> {
         let schema = self.schema.clone();
-        let old = if carried.is_empty() { None } else { Some(self.read_again()?) };
-        self.put_in_place(|storage| {
+        let again = match self.database {
+            None if !carried.is_empty() => Some(self.read_again()?),
+            _ => None,
+        };
+        self.put_in_place(|old, storage| {
             let database = database(Drafted::direct(storage), false)?;
-            let carried = Carried { from: old.as_ref(), ranges: carried };
+            let carried = Carried { from: old.or(again.as_ref()), ranges: carried };
             tables::write_new(&database, &schema, head, all, carried)?;
             Ok(database)
         })

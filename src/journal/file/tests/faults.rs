@@ -79,7 +79,7 @@ impl Known {
         let (n, mut after) = (self.next, self.certain.clone());
         self.next += 1;
         after.apply(&some_changes(n));
-        match disk.replace(&head_after(head, n), &after.all()) {
+        match disk.replace(&head_after(head, n), &after.all(), &[]) {
             Ok(()) => {
                 assert_eq!(Content::of(disk).unwrap(), after);
                 self.settle(after);
@@ -181,7 +181,7 @@ fn nobody_else_can_have_it_while_it_is_broken() {
         disk.fail_at(at, Fault::Error);
     }
     open.commit(&head, &some_changes(1)).unwrap_err();
-    open.replace(&head, &some_changes(1)).unwrap_err();
+    open.replace(&head, &some_changes(1), &[]).unwrap_err();
     let opened = open_in(Arc::new(disk.clone()), Path::new(PATH), SCHEMA, 8);
     assert!(matches!(opened, Err(JournalError::InUse { .. })));
     drop(open);
