@@ -45,17 +45,18 @@ const TOTAL: &str = "
 /// counts once, whoever else is folding; the lock only saves two of them the same work.
 ///
 /// A key whose total would not fit into 64 bits stays in the log until it does, and holds up no other. Rows are locked in
-/// the same order as by everybody else.
+/// the same order as by everybody else. Key by key, so that it looks at no more of a long log than it folds.
 const FOLD: &str = "
     with turn as materialized (
         select pg_try_advisory_xact_lock($2) as mine
     ), fits as materialized (
-        select key from counter_log left join counters using (key)
+        select key from (select distinct key from counter_log order by key) as logged
+        cross join lateral (select sum(delta) as delta from counter_log where key = logged.key) as added
+        left join lateral (select value from counters where key = logged.key) as total on true
         where (select mine from turn)
-        group by key, value
-        having sum(delta) between -9223372036854775808 and 9223372036854775807
-           and sum(delta) + coalesce(value, 0) between -9223372036854775808 and 9223372036854775807
-        order by key limit $1
+          and delta between -9223372036854775808 and 9223372036854775807
+          and delta + coalesce(value, 0) between -9223372036854775808 and 9223372036854775807
+        limit $1
     ), gone as (
         delete from counter_log using fits where counter_log.key = fits.key returning counter_log.key, delta
     ), folded as (
