@@ -101,7 +101,7 @@ impl Service {
 
     fn refused(&self, refused: &InsertError<i64>) -> Problem {
         let full = matches!(refused.kind, InsertErrorKind::Full);
-        let mut problem = unavailable(&refused.kind, if full { self.interval } else { SOON });
+        let mut problem = unavailable(refused.kind, if full { self.interval } else { SOON });
         problem.2["accepted"] = false.into();
         problem
     }
