@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -29,11 +29,11 @@ pub(crate) struct Args {
     pub(crate) data: PathBuf,
 
     /// Where counters are kept with --sink redis [default: redis://127.0.0.1:6379]
-    #[arg(long, value_name = "URL", value_parser = redis::address)]
+    #[arg(long, value_name = "URL", value_parser = redis::address, default_value_if("sink", "redis", "redis://127.0.0.1:6379"))]
     pub(crate) redis: Option<redis::Address>,
 
     /// Where batches are published with --sink nats [default: nats://127.0.0.1:4222]
-    #[arg(long, value_name = "URL", value_parser = nats::address)]
+    #[arg(long, value_name = "URL", value_parser = nats::address, default_value_if("sink", "nats", "nats://127.0.0.1:4222"))]
     pub(crate) nats: Option<nats::Address>,
 
     /// How what was added up is written
@@ -111,12 +111,27 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Whether a file has its place in the folder for files.
-    pub(crate) fn uses_data(&self) -> bool {
-        [Some(self.dead_letter()), self.journal.clone()]
-            .into_iter()
-            .flatten()
-            .any(|file| file.starts_with(&self.data))
+    /// The files that this process writes besides those of the database.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.journal.clone().into_iter().chain([self.dead_letter()])
+    }
+
+    /// Which options go together.
+    fn check(&self) -> Result<(), String> {
+        let (sink, buffered, journal) = (self.sink, self.mode == Mode::Buffered, self.journal.is_some());
+        let only = |given: bool, goes: bool, problem: &str| match given && !goes {
+            true => Err(problem.to_owned()),
+            false => Ok(()),
+        };
+        only(self.redis.is_some(), sink == SinkKind::Redis, "--redis goes with --sink redis only")?;
+        only(self.nats.is_some(), sink == SinkKind::Nats, "--nats goes with --sink nats only")?;
+        only(self.hydrate, sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only")?;
+        let why = "--hydrate goes with --mode buffered only: the others do not write behind";
+        only(self.hydrate, buffered, why)?;
+        let why = "--journal goes with --mode buffered only: the others keep nothing in memory";
+        only(journal, buffered, why)?;
+        let why = "--ack durable needs --journal FILE, which is what it waits for";
+        only(self.ack == Ack::Durable, journal, why)
     }
 
     pub(crate) fn dead_letter(&self) -> PathBuf {
@@ -192,67 +207,29 @@ impl Target {
     ///
     /// Options that do not go together, and why.
     pub(crate) fn choose(args: &Args) -> Result<Self, String> {
-        let database = args.database.clone();
-        let (buffered, journal) = (args.mode == Mode::Buffered, args.journal.is_some());
-        for (given, goes, problem) in [
-            (args.redis.is_some(), args.sink == SinkKind::Redis, "--redis goes with --sink redis only"),
-            (args.nats.is_some(), args.sink == SinkKind::Nats, "--nats goes with --sink nats only"),
-            (args.hydrate, args.sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
-            (
-                args.hydrate,
-                buffered,
-                "--hydrate goes with --mode buffered only: the others do not write behind",
-            ),
-            (
-                journal,
-                buffered,
-                "--journal goes with --mode buffered only: the others keep nothing in memory",
-            ),
-            (
-                args.ack == Ack::Durable,
-                journal,
-                "--ack durable needs --journal FILE, which is what it waits for",
-            ),
-        ] {
-            if given && !goes {
-                return Err(problem.to_owned());
+        args.check()?;
+        match (args.sink, args.database.clone(), args.redis.clone(), args.nats.clone()) {
+            (SinkKind::Upsert, None, ..) => Ok(Target::Sqlite(args.data.join("counters.sqlite"))),
+            (SinkKind::Upsert, Some(Database::Sqlite(path)), ..) => Ok(Target::Sqlite(path)),
+            (SinkKind::Upsert, Some(Database::Postgres(address)), ..) => Ok(Target::Postgres(address)),
+            (SinkKind::LogTable, Some(Database::Postgres(address)), ..) => Ok(Target::LogTable(address)),
+            (SinkKind::Nats, Some(Database::Postgres(address)), _, Some(server)) => {
+                Ok(Target::Nats(Box::new(server), address))
             }
-        }
-        match args.sink {
-            SinkKind::Upsert => Ok(match database {
-                None => Target::Sqlite(args.data.join("counters.sqlite")),
-                Some(Database::Sqlite(path)) => Target::Sqlite(path),
-                Some(Database::Postgres(address)) => Target::Postgres(address),
-            }),
-            SinkKind::LogTable => in_postgres("log-table", database).map(Target::LogTable),
-            SinkKind::Redis if database.is_some() => {
+            (SinkKind::LogTable, ..) => Err(needs_postgres("log-table")),
+            (SinkKind::Nats, ..) => Err(needs_postgres("nats")),
+            (SinkKind::Redis, None, Some(server), _) => Ok(Target::Redis(server)),
+            (SinkKind::Redis, ..) => {
                 Err("--sink redis keeps the counters in --redis; there is no --database then".to_owned())
             }
-            SinkKind::Redis => {
-                let local = || redis::address("redis://127.0.0.1:6379");
-                args.redis.clone().map_or_else(local, Ok).map(Target::Redis)
-            }
-            SinkKind::Nats => {
-                let local = || nats::address("nats://127.0.0.1:4222");
-                let server = args.nats.clone().map_or_else(local, Ok)?;
-                Ok(Target::Nats(Box::new(server), in_postgres("nats", database)?))
-            }
         }
-    }
-
-    /// Whether this is a file in a folder.
-    pub(crate) fn is_in(&self, folder: &Path) -> bool {
-        matches!(self, Target::Sqlite(path) if path.starts_with(folder))
     }
 }
 
-fn in_postgres(sink: &str, database: Option<Database>) -> Result<Box<postgres::Address>, String> {
+fn needs_postgres(sink: &str) -> String {
     const EXAMPLE: &str = "postgres://user@host/name";
-    match database {
-        Some(Database::Postgres(address)) => Ok(address),
-        // If no address is of use here, that comes first.
-        _ => postgres::address(EXAMPLE).and(Err(format!("--sink {sink} needs --database {EXAMPLE}"))),
-    }
+    // If no address is of use here, that comes first.
+    postgres::address(EXAMPLE).err().unwrap_or_else(|| format!("--sink {sink} needs --database {EXAMPLE}"))
 }
 
 fn database(text: &str) -> Result<Database, String> {
@@ -271,18 +248,18 @@ fn database(text: &str) -> Result<Database, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let millis = match unit {
+    let unit = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
     };
-    let number: u64 = match number {
-        "" => return Err("the number is missing: write 300ms or 5s".to_owned()),
-        _ => number.parse().map_err(|_| "too long".to_owned())?,
-    };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+    if number.is_empty() {
+        return Err("the number is missing: write 300ms or 5s".to_owned());
+    }
+    let millis = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    millis.map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -21,13 +21,12 @@ pub(crate) async fn drain(
     deadline: Instant,
 ) -> bool {
     let patience = deadline.saturating_duration_since(Instant::now());
-    let mut left: Vec<_> = tokio::select! {
+    let mut left = Vec::new();
+    tokio::select! {
         biased;
-        () = backend.outage(), if journal.is_some() => Leftovers::default(),
-        left = shut_down(buffer, patience) => left,
+        () = backend.outage(), if journal.is_some() => {}
+        undelivered = shut_down(buffer, patience) => left.extend(undelivered),
     }
-    .into_iter()
-    .collect();
     // `handle_error` may be at work on a key at the deadline, and keep its data after that.
     let unaccounted = loop {
         left.extend(shut_down(buffer, Duration::ZERO).await);
@@ -37,20 +36,20 @@ pub(crate) async fn drain(
         }
         sleep(Duration::from_millis(5)).await;
     };
+
     let path = backend.letters.path().display();
-    let saved = left.is_empty()
-        || backend
-            .letters
-            .add_undelivered(&left)
-            .inspect_err(|error| {
+    let (mut saved, journaled) = (true, buffer.stats().journaled);
+    if !left.is_empty() {
+        match (backend.letters.add_undelivered(&left), journal) {
+            (Ok(_), Some(journal)) => journal::set_aside(journal),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                saved = false;
                 tracing::error!(%error, "{path} cannot be written to; what could not be stored:");
                 left.iter().for_each(|left| tracing::error!("{left:?}"));
-            })
-            .is_ok();
-    if let (Some(journal), true) = (journal, saved && !left.is_empty()) {
-        journal::set_aside(journal);
+            }
+        }
     }
-    let journaled = buffer.stats().journaled;
     if journaled > 0 {
         tracing::info!("{journaled} increments stay in the journal, for the next start");
     }

@@ -5,13 +5,8 @@ use std::path::{Path, PathBuf};
 use metrics::{counter, gauge};
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
-use write_behind::journal::{Journal, Recovered};
-use write_behind::{Stats, Sum, SummingBuffer};
-
-pub(crate) fn open(path: &Path) -> Journal<String, Sum<i64>> {
-    // Not the names of types, which may change with a release.
-    Journal::at(path).schema("counters: text -> 64 bits")
-}
+use write_behind::journal::Recovered;
+use write_behind::{Stats, SummingBuffer};
 
 /// Says what was found.
 pub(crate) fn announce(path: Option<&Path>, found: Option<Recovered>) {

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
-use tokio::sync::Mutex;
 use write_behind::exactly_once::{Rejection, StoreError};
 use write_behind::{BatchId, FlushBatch, Sum};
-use write_behind_postgres::{Error, Ledger, PostgresStore, WriteBatch};
+use write_behind_postgres::{Error, PostgresStore, WriteBatch};
 
 use crate::args::Args;
 use crate::counters::{Counters, Reading};
@@ -22,7 +21,7 @@ use crate::{Ended, cannot, serve};
 
 /// How many keys one statement folds.
 const KEYS: i64 = 1_000;
-/// How long to wait when all keys have been looked at.
+/// How long to wait when all keys have been folded.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Any number that is the same in all processes: one of them folds at a time.
 const FOLD_LOCK: i64 = 0x666f_6c64;
@@ -36,29 +35,28 @@ const APPEND: &str = "
     insert into counter_log (key, instance, sequence, delta)
     select key, $1, $2, value from unnest($3::text[], $4::bigint[]) as delta (key, value)";
 
-/// As text: totals and the log together may be more than 64 bits.
+/// As text: totals and the log together may be more than 64 bits. Null if the key is in neither.
 const TOTAL: &str = "
-    select case when total is null and logged is null then null
-                else (coalesce(total, 0) + coalesce(logged, 0))::text end
-    from (select (select value from counters where key = $1) as total,
-                 (select sum(delta) from counter_log where key = $1) as logged) as both_parts";
+    select sum(value)::text from (
+        select value from counters where key = $1 union all select delta from counter_log where key = $1
+    ) as parts (value)";
 
-/// Folds the keys that come after $1. What is added is what was deleted, by the same statement, so that each row counts
-/// once, whoever else is folding; the lock only saves two of them the same work.
+/// Folds the log of $1 keys into their totals. What is added is what was deleted, by the same statement, so that each row
+/// counts once, whoever else is folding; the lock only saves two of them the same work.
 ///
-/// A key whose total would not fit into 64 bits stays in the log until it does. Rows are locked in the same order as by
-/// everybody else.
+/// A key whose total would not fit into 64 bits stays in the log until it does, and holds up no other. Rows are locked in
+/// the same order as by everybody else. Key by key, so that it looks at no more of a long log than it folds.
 const FOLD: &str = "
     with turn as materialized (
-        select pg_try_advisory_xact_lock($3) as mine
-    ), chunk as materialized (
-        select distinct key from counter_log
-        where key > $1 and (select mine from turn) order by key limit $2
-    ), fits as (
-        select key from counter_log join chunk using (key) left join counters using (key)
-        group by key, value
-        having sum(delta) between -9223372036854775808 and 9223372036854775807
-           and sum(delta) + coalesce(value, 0) between -9223372036854775808 and 9223372036854775807
+        select pg_try_advisory_xact_lock($2) as mine
+    ), fits as materialized (
+        select key from (select distinct key from counter_log order by key) as logged
+        cross join lateral (select sum(delta) as delta from counter_log where key = logged.key) as added
+        left join lateral (select value from counters where key = logged.key) as total on true
+        where (select mine from turn)
+          and delta between -9223372036854775808 and 9223372036854775807
+          and delta + coalesce(value, 0) between -9223372036854775808 and 9223372036854775807
+        limit $1
     ), gone as (
         delete from counter_log using fits where counter_log.key = fits.key returning counter_log.key, delta
     ), folded as (
@@ -66,7 +64,7 @@ const FOLD: &str = "
         select key, sum(delta) from gone group by key order by key
         on conflict (key) do update set value = coalesce(counters.value, 0) + excluded.value
     )
-    select count(*), max(key) from chunk";
+    select count(*) from fits";
 
 /// How a batch is written.
 pub(crate) struct Append;
@@ -91,57 +89,36 @@ impl WriteBatch<String, Sum<i64>> for Append {
 }
 
 pub(crate) async fn run(address: Address, args: &Args, listener: TcpListener) -> Ended {
-    let log = Log::open(address, postgres::ledger()).await?;
-    serve(Arc::clone(&log.store), Arc::new(log), args, listener).await
+    let store = PostgresStore::connect_with(address, Append, postgres::ledger()).await.map_err(cannot)?;
+    let store = Arc::new(store);
+    serve(Arc::clone(&store), store, args, listener).await
 }
 
-pub(crate) struct Log {
-    pub(crate) store: Arc<PostgresStore<Append>>,
-    /// Guards the last key of the chunk before, empty at the beginning, for the whole of a step. The keys are walked
-    /// through in their order, so that those that must stay hold up no others.
-    after: Mutex<String>,
-}
-
-impl Log {
-    pub(crate) async fn open(address: Address, ledger: Ledger) -> Result<Self, String> {
-        let store = PostgresStore::connect_with(address, Append, ledger).await.map_err(cannot)?;
-        Ok(Log { store: Arc::new(store), after: Mutex::default() })
-    }
-
-    /// Returns the last key of the chunk; empty after the last chunk.
-    async fn fold_chunk(&self, after: &str) -> Result<String, StoreError> {
-        let row = self.store.with_connection(async |client| {
-            let fold = client.prepare_cached(FOLD).await?;
-            Ok(client.query_one(&fold, &[&after, &KEYS, &FOLD_LOCK]).await?)
-        });
-        let row = row.await?;
-        let last: Option<String> = row.get(1);
-        Ok(last.filter(|_| row.get::<_, i64>(0) == KEYS).unwrap_or_default())
-    }
+/// Folds some keys, and says whether there may be more.
+async fn fold_some(store: &PostgresStore<Append>) -> Result<bool, StoreError> {
+    let row = store.with_connection(async |client| {
+        let fold = client.prepare_cached(FOLD).await?;
+        Ok(client.query_one(&fold, &[&KEYS, &FOLD_LOCK]).await?)
+    });
+    Ok(row.await?.get::<_, i64>(0) == KEYS)
 }
 
 #[async_trait]
-impl Counters for Log {
+impl Counters for PostgresStore<Append> {
     async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
-        postgres::read(&self.store, TOTAL, key, batch).await
+        postgres::read(self, TOTAL, key, batch).await
     }
 
     async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
-        postgres::add(&self.store, key, value).await
+        postgres::add(self, key, value).await
     }
 
     async fn fold(&self) -> Result<Option<Duration>, StoreError> {
-        let mut after = self.after.lock().await;
-        *after = self.fold_chunk(&after).await?;
-        Ok(Some(if after.is_empty() { PAUSE } else { Duration::ZERO }))
+        Ok(Some(if fold_some(self).await? { Duration::ZERO } else { PAUSE }))
     }
 
     async fn fold_all(&self) -> Result<(), StoreError> {
-        let mut after = self.after.lock().await;
-        *after = self.fold_chunk("").await?;
-        while !after.is_empty() {
-            *after = self.fold_chunk(&after).await?;
-        }
+        while fold_some(self).await? {}
         Ok(())
     }
 }

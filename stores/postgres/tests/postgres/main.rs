@@ -6,6 +6,7 @@ mod database;
 mod epochs;
 mod faults;
 mod names;
+mod reads;
 mod refusals;
 #[cfg(feature = "tls")]
 mod tls;
