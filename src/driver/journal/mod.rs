@@ -13,6 +13,8 @@
 mod commit;
 pub(crate) mod disk;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod progress;
 mod records;
 mod recover;
