@@ -7,5 +7,6 @@ mod epochs;
 mod faults;
 mod names;
 mod refusals;
+mod storm;
 #[cfg(feature = "tls")]
 mod tls;
