@@ -18,7 +18,7 @@ use crate::today;
 pub(crate) fn run(battery: &Battery<'_>, rows: &[&Row]) -> io::Result<bool> {
     let copy = battery.tree.target.join("torture/mutant");
     let tree =
-        Tree { sources: copy, target: battery.tree.target.join("torture/mutant-target"), is_release: false };
+        Tree { sources: copy, target: battery.tree.target.clone(), is_release: false };
     let mut all_found = true;
     for row in rows {
         for mutant in &row.mutants {
