@@ -1,6 +1,6 @@
 //! A virtual year of a million keys, with a load that jumps: each flush is within its range.
 //!
-//! `WRITE_BEHIND_DAYS` says how many days (default 2).
+//! `WRITE_BEHIND_DAYS` says how many days (default 1).
 
 #[path = "support/chance.rs"]
 mod chance;
@@ -44,12 +44,13 @@ impl DataBuffer<u64, Sum<i64>> for Checks {
 
 #[test]
 fn no_flush_is_outside_its_range() {
-    let days = from_environment("WRITE_BEHIND_DAYS", 2);
+    let days = from_environment("WRITE_BEHIND_DAYS", 1);
     let clock = ManualClock::new();
     let watch = Arc::new(Watch { began: Mutex::new(vec![0; KEYS as usize]), clock: clock.clone() });
     let buffer = Buffer::builder()
         .interval(Duration::from_millis(INTERVAL))
         .jitter(Duration::from_millis(JITTER))
+        .partitions(2)
         .max_keys(KEYS)
         .seed(seed())
         .start_inline(Checks(Arc::clone(&watch)), &clock)
@@ -59,7 +60,7 @@ fn no_flush_is_outside_its_range() {
     let end = days * 24 * HOUR;
     while watch.now() < end {
         // Nothing, a few, or a storm, and then up to ten hours of silence, or hardly a millisecond.
-        let burst = [0, 0, 1, 10, 1_000, 50_000, 200_000][random.below(7) as usize];
+        let burst = [0, 0, 1, 10, 1_000, 20_000, 100_000][random.below(7) as usize];
         for _ in 0..burst {
             let key = random.below(KEYS);
             let now = watch.now() + 1;
