@@ -5,6 +5,8 @@
 
 #![cfg(feature = "journal")]
 
+#[path = "journal/crash_points.rs"]
+mod crash_points;
 #[path = "journal/dangers.rs"]
 mod dangers;
 #[path = "journal/failures.rs"]

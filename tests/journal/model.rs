@@ -20,7 +20,7 @@ use super::store::{Database, Mood};
 const KEYS: u64 = 5;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Insert(u64),
     InsertDurable(u64),
     Sync,
@@ -40,7 +40,7 @@ enum Step {
     Restart,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = 0..KEYS;
     let mood = prop_oneof![
         3 => Just(Mood::Well),
@@ -85,9 +85,9 @@ enum Certainty {
     MustNotCount,
 }
 
-struct Run {
-    disk: SimulatedDisk,
-    database: Database,
+pub(crate) struct Run {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) database: Database,
     attempts: u32,
     /// There is room for so many keys, and the rest is spilled.
     room: Option<u64>,
@@ -96,10 +96,14 @@ struct Run {
     used: BTreeMap<u64, u32>,
     /// Why the last start did not succeed.
     failed: Option<String>,
+    /// What the disk meets with in the starts after a crash, after so many operations of each; the last one first.
+    pub(crate) during_recoveries: Vec<(u64, Fault)>,
+    /// How many starts were cut off.
+    pub(crate) cut_off: u32,
 }
 
 impl Run {
-    fn new(seed: u64, attempts: u32, room: Option<u64>) -> Self {
+    pub(crate) fn new(seed: u64, attempts: u32, room: Option<u64>) -> Self {
         let disk = SimulatedDisk::new(seed);
         let database = Database::default();
         Run {
@@ -111,6 +115,8 @@ impl Run {
             known: BTreeMap::new(),
             used: BTreeMap::new(),
             failed: None,
+            during_recoveries: Vec::new(),
+            cut_off: 0,
         }
     }
 
@@ -195,22 +201,29 @@ impl Run {
     }
 
     /// Starts, if it has crashed. The disk may fail meanwhile, but not for ever.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         if self.life.is_some() {
             return;
         }
         for _ in 0..20 {
+            // The first start of all recovers nothing.
+            let begun = self.disk.operations();
+            let cut = if begun == 0 { None } else { self.during_recoveries.pop() };
+            if let Some((after, fault)) = cut {
+                self.disk.fail_at(begun + after, fault);
+            }
             self.start();
             if self.life.is_some() {
                 break;
             }
+            self.cut_off += u32::from(self.disk.is_down());
             self.disk.restart();
         }
         let Some((buffer, _)) = &self.life else { panic!("it cannot be opened: {:?}", self.failed) };
         assert_eq!(buffer.stats().balance(), 0);
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         match *step {
             Step::Insert(key) => self.insert(key, false),
             Step::InsertDurable(key) => self.insert(key, true),
@@ -265,7 +278,7 @@ impl Run {
         }
     }
 
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.database.be(Mood::Well);
         self.look();
         for _ in 0..20 {

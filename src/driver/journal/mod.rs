@@ -13,6 +13,8 @@
 mod commit;
 pub(crate) mod disk;
 mod frame;
+#[cfg(all(test, feature = "journal"))]
+mod fuzz;
 mod load;
 pub(crate) mod progress;
 mod records;

@@ -137,14 +137,16 @@ fn with_fault(fault: Fault, at: u64, seed: u64) {
     known.open(&disk, 102).unwrap();
 }
 
-/// At each operation, with so many seeds.
+/// At each operation, with so many seeds, of which `WRITE_BEHIND_SEED` is the first.
 fn at_each_operation(fault: Fault) {
-    let seeds = how_many("WRITE_BEHIND_DISK_SEEDS", 1);
-    for at in 0..operations() {
-        for seed in 0..seeds {
-            with_fault(fault, at, at * seeds + seed);
+    let (first, seeds) = (how_many("WRITE_BEHIND_SEED", 0), how_many("WRITE_BEHIND_DISK_SEEDS", 1));
+    let operations = operations();
+    for at in 0..operations {
+        for seed in first..first + seeds {
+            with_fault(fault, at, at + seed * operations);
         }
     }
+    println!("counted: {} of {fault:?}", operations * seeds);
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod faults;
 mod names;
 mod reads;
 mod refusals;
+mod storm;
 #[cfg(feature = "tls")]
 mod tls;
