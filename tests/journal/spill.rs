@@ -349,6 +349,67 @@ fn a_row_that_cannot_be_read_is_trouble_with_the_disk() {
     assert!(database.totals() == all(0..2_000));
 }
 
+/// `WRITE_BEHIND_SPILL_KEYS` says how many keys, a hundred times as many as there is room for.
+#[test]
+fn a_hundred_times_as_many_keys_as_there_is_room_for() {
+    let keys = std::env::var("WRITE_BEHIND_SPILL_KEYS");
+    let keys: u64 = keys.map_or(20_000, |keys| keys.parse().expect("a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let sums = Sums::default();
+    sums.0.lock().unwrap().away = true;
+    let buffer: SummingBuffer<u64, i64> = Buffer::builder()
+        .max_keys(keys / 100)
+        .overflow(Overflow::Spill { max_bytes: u64::MAX, timeout: Duration::from_secs(300) })
+        .retry(RetryPolicy::fixed(u32::MAX, ms(50)))
+        .journal(Journal::at(folder.path().join("journal")))
+        .start(sums.clone())
+        .unwrap();
+    // Each key three times, the second time with all others in between.
+    for round in 1..3 {
+        for key in 0..keys {
+            buffer.add(&key, round).unwrap();
+            if key % 2 == 0 {
+                buffer.add(&key, 4).unwrap();
+            }
+            if key % 1_000 == 0 {
+                let stats = buffer.stats();
+                assert!(stats.keys <= keys / 100 && stats.balance() == 0, "{stats:?}");
+            }
+        }
+    }
+    let stats = buffer.stats();
+    assert!(stats.spilled > 2 * keys, "{stats:?}");
+    println!("on disk only: {} inserts, {} bytes", stats.spilled, stats.spilled_bytes);
+    sums.0.lock().unwrap().away = false;
+    buffer.flush_all_and_wait(Duration::from_secs(3_000)).unwrap();
+    assert_eq!(buffer.shutdown(Duration::from_secs(300)).unwrap().journaled, 0);
+    let sums = &sums.0.lock().unwrap().sums;
+    assert_eq!(sums.len() as u64, keys);
+    let wrong = sums.iter().find(|(key, sum)| **sum != if *key % 2 == 0 { 11 } else { 3 });
+    assert_eq!(wrong, None);
+}
+
+#[derive(Clone, Default)]
+struct Sums(Arc<Mutex<Account>>);
+
+#[derive(Default)]
+struct Account {
+    sums: BTreeMap<u64, i64>,
+    away: bool,
+}
+
+impl BatchDataBuffer<u64, Sum<i64>> for Sums {
+    fn handle_flush_batch(&self, batch: &FlushBatch<u64, Sum<i64>>) -> Result<(), FlushError> {
+        let account = &mut *self.0.lock().unwrap();
+        if account.away {
+            return Err(FlushError::unknown("away"));
+        }
+        let sums = &mut account.sums;
+        batch.entries().iter().for_each(|entry| *sums.entry(*entry.key()).or_default() += entry.data().0);
+        Ok(())
+    }
+}
+
 #[test]
 fn it_needs_a_journal_and_a_byte() {
     let spill = |max_bytes| Overflow::Spill { max_bytes, timeout: Duration::from_secs(1) };

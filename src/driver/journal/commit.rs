@@ -260,12 +260,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// The end of draining: all that is left is written, while nothing is taken, split or put back any more. Says whether
-    /// it is on disk.
+    /// it is on disk. What is there only is added to `dropped`.
     pub(crate) fn commit_last(
         &self,
         journal: &Journal<K, V>,
         disk: &mut dyn Disk,
         records: &mut Assembly<'_, K, V>,
+        dropped: &mut Vec<Held<K, V>>,
     ) -> bool {
         let round = journal.progress.begin(true);
         let spilled = if journal.progress.trouble().is_some() {
@@ -279,6 +280,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         };
         // Nobody needs their room any more, and who waits for them is about to be told that it is over.
         spilled.iter().for_each(|(batch, bytes)| drop(self.leave_on_disk(batch, *bytes)));
+        dropped.extend(spilled.into_iter().map(|(batch, _)| batch));
         journal.progress.trouble().is_none()
     }
 
