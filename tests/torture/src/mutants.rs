@@ -17,8 +17,7 @@ use crate::today;
 /// Whether each is found.
 pub(crate) fn run(battery: &Battery<'_>, rows: &[&Row]) -> io::Result<bool> {
     let copy = battery.tree.target.join("torture/mutant");
-    let tree =
-        Tree { sources: copy, target: battery.tree.target.clone(), is_release: false };
+    let tree = Tree { sources: copy, target: battery.tree.target.clone(), is_release: false };
     let mut all_found = true;
     for row in rows {
         for mutant in &row.mutants {
