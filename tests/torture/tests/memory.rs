@@ -1,9 +1,8 @@
-//! The sink is down, and inserts go on: memory stays where it was when the buffer held all that a million keys can hold. That is
-//! of each key a batch of its own, which waits for its next attempt, and newer data.
+//! The sink is down, and inserts go on: memory stays where it was when the buffer held all that its keys can hold. That is of
+//! each key a batch of its own, which waits for its next attempt, and newer data.
 //!
-//! `WRITE_BEHIND_INSERTS` says how many inserts there are (default a million), into a tenth as many
-//! keys, or a million. One test, because
-//! the kernel counts the whole process.
+//! `WRITE_BEHIND_INSERTS` says how many inserts there are (default a million), into a tenth as many keys, or a million if
+//! those are more. One test, because the kernel counts the whole process.
 
 #![cfg(target_os = "linux")]
 
@@ -62,9 +61,9 @@ fn while_the_sink_is_down_memory_does_not_grow() {
     let stats = counters.stats();
     assert_eq!((stats.balance(), stats.accepted, stats.keys), (0, accepted, keys), "{stats:?}");
     assert!(refused > 0 && stats.failures > 0 && stats.flushed == 0, "{stats:?}");
+    println!("counted: {} inserts, {refused} of them refused", accepted + refused);
     println!(
-        "counted: {} inserts; resident KiB: {empty} empty, {full} full, {most} at most",
-        accepted + refused
+        "resident KiB: {empty} empty, {pending} all keys pending, {full} in flight as well, {most} at most"
     );
     assert!(most - empty <= (full - empty) + (full - empty) / 10, "{empty} KiB, {full} full, {most} at most");
 }
