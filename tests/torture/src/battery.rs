@@ -1,5 +1,6 @@
 //! Runs what is missing, piece by piece.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,6 +40,15 @@ impl<'a> Battery<'a> {
             }
         }
         Ok(())
+    }
+
+    /// While the file is open nobody else runs anything from here: two would use the same seeds.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.tree.target)?;
+        let path = self.tree.target.join("torture.lock");
+        let file = File::create(&path).map_err(|error| about(&path, error))?;
+        file.try_lock().map_err(|_| about(&path, "somebody else runs the battery"))?;
+        Ok(file)
     }
 
     /// Whether no piece failed. A part whose piece has failed is left alone.

@@ -96,8 +96,12 @@ fn carry_out(arguments: &Arguments) -> io::Result<bool> {
         Mode::List => return battery.list(&chosen).map(|()| true),
         Mode::Again(file, line) => return battery.again(&rows, file, *line),
         Mode::Page => true,
-        Mode::Mutants => mutants::run(&battery, &chosen)?,
+        Mode::Mutants => {
+            let _alone = battery.lock()?;
+            mutants::run(&battery, &chosen)?
+        }
         Mode::Run => {
+            let _alone = battery.lock()?;
             let minutes = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
             battery.run(&chosen, minutes.map(|time| Instant::now() + time))?
         }
