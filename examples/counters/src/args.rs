@@ -18,11 +18,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3333")]
     pub(crate) listen: SocketAddr,
 
-    /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
-    /// start; may go away later. With ?sslmode=require Postgres is spoken to encrypted, and its
-    /// certificate verified: by those of the system, or of the file in SSL_CERT_FILE [default: counters.sqlite in --data]
+    /// Where counters are kept: sqlite:PATH or postgres://user@host/name [default: counters.sqlite in --data]
     #[arg(long, value_name = "URL", value_parser = database)]
-    pub(crate) database: Option<Database>,
+    database: Option<Database>,
 
     /// Where files are kept that have no place of their own; created if it is missing
     #[arg(long, value_name = "FOLDER", default_value = "counters-data")]
@@ -41,10 +39,7 @@ pub(crate) struct Args {
     pub(crate) sink: SinkKind,
 
     /// How long an increment may stay in memory before it is written
-    #[arg(
-        long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s",
-        value_parser = positive_duration
-    )]
+    #[arg(long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s", value_parser = positive)]
     pub(crate) interval: Duration,
 
     /// Up to this much is added to the interval at random, key by key
@@ -67,28 +62,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_updates: Option<u64>,
 
-    /// Load all totals at the start and answer reads from memory, exactly and also while the database
-    /// is away. For the only process that writes to the database: what others write is not seen until
-    /// the next start. Takes 100 to 150 bytes and the key for each counter there is
+    /// Load all totals at the start and answer reads from memory: for the only process that writes to the database
     #[arg(long)]
     pub(crate) hydrate: bool,
 
-    /// How long one attempt to write may take. Then it is cancelled and made again; what both
-    /// write counts once
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    /// How long one attempt to write may take, before it is cancelled and made again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive)]
     pub(crate) flush_timeout: Duration,
 
     /// What an increment does
     #[arg(long, value_enum, default_value_t = Mode::Buffered)]
     pub(crate) mode: Mode,
 
-    /// Where increments go that cannot be stored. Its lines are applied at the next start, each
-    /// once. Processes on one machine may share the file [default: dead-letters.jsonl in --data]
+    /// Where increments go that cannot be stored, until the next start [default: dead-letters.jsonl in --data]
     #[arg(long, value_name = "FILE")]
     dead_letter: Option<PathBuf>,
 
-    /// Keep what is in memory in this file too, so that a crash loses none of it. One process at a time has it;
-    /// the next one goes on with what it finds there
+    /// Keep what is in memory in this file too, for the next process to go on with after a crash
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
@@ -96,8 +86,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Ack::Accepted)]
     pub(crate) ack: Ack,
 
-    /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
-    /// dead-letter file. With --journal no longer than the database answers, and the rest stays in the journal
+    /// How long SIGINT and SIGTERM may take to write what is in memory
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
 
@@ -111,39 +100,57 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The files that this process writes besides those of the database.
-    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.journal.clone().into_iter().chain([self.dead_letter()])
-    }
-
-    /// Which options go together.
-    fn check(&self) -> Result<(), String> {
-        let (sink, buffered, journal) = (self.sink, self.mode == Mode::Buffered, self.journal.is_some());
-        let only = |given: bool, goes: bool, problem: &str| match given && !goes {
-            true => Err(problem.to_owned()),
-            false => Ok(()),
-        };
-        only(self.redis.is_some(), sink == SinkKind::Redis, "--redis goes with --sink redis only")?;
-        only(self.nats.is_some(), sink == SinkKind::Nats, "--nats goes with --sink nats only")?;
-        only(self.hydrate, sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only")?;
-        let why = "--hydrate goes with --mode buffered only: the others do not write behind";
-        only(self.hydrate, buffered, why)?;
-        let why = "--journal goes with --mode buffered only: the others keep nothing in memory";
-        only(journal, buffered, why)?;
-        let why = "--ack durable needs --journal FILE, which is what it waits for";
-        only(self.ack == Ack::Durable, journal, why)
+    pub(crate) fn database(&self) -> Database {
+        self.database.clone().unwrap_or_else(|| Database::Sqlite(self.data.join("counters.sqlite")))
     }
 
     pub(crate) fn dead_letter(&self) -> PathBuf {
         self.dead_letter.clone().unwrap_or_else(|| self.data.join("dead-letters.jsonl"))
+    }
+
+    /// Whether something is to be kept in the folder for data.
+    pub(crate) fn uses_data(&self) -> bool {
+        let database = match self.database() {
+            Database::Sqlite(path) if self.sink == SinkKind::Upsert => Some(path),
+            _ => None,
+        };
+        let mut files = [Some(self.dead_letter()), self.journal.clone(), database].into_iter().flatten();
+        files.any(|file| file.starts_with(&self.data))
+    }
+
+    /// Which options go together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (sink, buffered, journaled) = (self.sink, self.mode == Mode::Buffered, self.journal.is_some());
+        let durable = self.ack == Ack::Durable;
+        let redis = "--sink redis keeps the counters in --redis; there is no --database then";
+        let rules = [
+            (self.database.is_some(), sink != SinkKind::Redis, redis),
+            (self.redis.is_some(), sink == SinkKind::Redis, "--redis goes with --sink redis only"),
+            (self.nats.is_some(), sink == SinkKind::Nats, "--nats goes with --sink nats only"),
+            (self.hydrate, sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+            (self.hydrate, buffered, "--hydrate goes with --mode buffered only: no other writes behind"),
+            (
+                journaled,
+                buffered,
+                "--journal goes with --mode buffered only: no other has anything in memory",
+            ),
+            (durable, journaled, "--ack durable needs --journal FILE, which is what it waits for"),
+        ];
+        let broken = rules.into_iter().find(|(given, goes, _)| *given && !goes);
+        broken.map_or(Ok(()), |(.., rule)| Err(rule.to_owned()))
     }
 }
 
 const AFTER_HELP: &str = "\
 Durations are written as 300ms, 5s, 2m or 1h.
 
-Which databases there are besides SQLite is decided when this is built: the features postgres, redis and
-nats, and tls for Postgres, or full.
+The database must be reachable at the start and may go away later. Which ones there are besides SQLite is decided
+when this is built: the features postgres, redis and nats, and tls for Postgres, or full. With ?sslmode=require
+Postgres is spoken to encrypted, and its certificate verified: by those of the system, or of the file in SSL_CERT_FILE.
+
+With --hydrate what others write is not seen until the next start, and each counter takes its key and 100 to 150 bytes.
+What is still in memory when --shutdown-within is over goes to the dead letters. With --journal it stays in the journal,
+and no time is spent on a database that does not answer. A journal has one process at a time; dead letters may be shared.
 
 POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz,
 GET / for a page that shows what happens, GET /metrics for Prometheus.
@@ -176,14 +183,11 @@ pub(crate) enum Ack {
 pub(crate) enum SinkKind {
     /// Added to the totals in the database, at once
     Upsert,
-    /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
-    /// exact all the while
+    /// Appended to a log table in Postgres; a job in the background adds it to the totals
     LogTable,
-    /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
-    /// appendonly yes and appendfsync always
+    /// Added to the totals in Redis; as durable as that is: set appendonly yes and appendfsync always
     Redis,
-    /// Published to a JetStream stream, and moved to a log table in Postgres from there. Totals lag by
-    /// what is in the stream
+    /// Published to a JetStream stream, and moved to a log table in Postgres from there; totals lag by that
     Nats,
 }
 
@@ -193,41 +197,10 @@ pub(crate) enum Database {
     Postgres(Box<postgres::Address>),
 }
 
-/// Where batches go: what options that go together say.
-pub(crate) enum Target {
-    Sqlite(PathBuf),
-    Postgres(Box<postgres::Address>),
-    LogTable(Box<postgres::Address>),
-    Redis(redis::Address),
-    Nats(Box<nats::Address>, Box<postgres::Address>),
-}
-
-impl Target {
-    /// # Errors
-    ///
-    /// Options that do not go together, and why.
-    pub(crate) fn choose(args: &Args) -> Result<Self, String> {
-        args.check()?;
-        match (args.sink, args.database.clone(), args.redis.clone(), args.nats.clone()) {
-            (SinkKind::Upsert, None, ..) => Ok(Target::Sqlite(args.data.join("counters.sqlite"))),
-            (SinkKind::Upsert, Some(Database::Sqlite(path)), ..) => Ok(Target::Sqlite(path)),
-            (SinkKind::Upsert, Some(Database::Postgres(address)), ..) => Ok(Target::Postgres(address)),
-            (SinkKind::LogTable, Some(Database::Postgres(address)), ..) => Ok(Target::LogTable(address)),
-            (SinkKind::Nats, Some(Database::Postgres(address)), _, Some(server)) => {
-                Ok(Target::Nats(Box::new(server), address))
-            }
-            (SinkKind::LogTable, ..) => Err(needs_postgres("log-table")),
-            (SinkKind::Nats, ..) => Err(needs_postgres("nats")),
-            (SinkKind::Redis, None, Some(server), _) => Ok(Target::Redis(server)),
-            (SinkKind::Redis, ..) => {
-                Err("--sink redis keeps the counters in --redis; there is no --database then".to_owned())
-            }
-        }
-    }
-}
-
-fn needs_postgres(sink: &str) -> String {
+/// What is missing where the database is none that the sink can write to.
+pub(crate) fn needs_postgres(sink: SinkKind) -> String {
     const EXAMPLE: &str = "postgres://user@host/name";
+    let sink = sink.to_possible_value().map_or_else(String::new, |sink| sink.get_name().to_owned());
     // If no address is of use here, that comes first.
     postgres::address(EXAMPLE).err().unwrap_or_else(|| format!("--sink {sink} needs --database {EXAMPLE}"))
 }
@@ -246,8 +219,7 @@ fn database(text: &str) -> Result<Database, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let unit = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -255,16 +227,14 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
     };
-    if number.is_empty() {
-        return Err("the number is missing: write 300ms or 5s".to_owned());
-    }
-    let millis = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    let millis = match number {
+        "" => return Err("the number is missing: write 300ms or 5s".to_owned()),
+        number => number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)),
+    };
     millis.map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be more than zero".to_owned()),
-        duration => Ok(duration),
-    }
+fn positive(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(duration) }
 }

@@ -30,14 +30,9 @@ pub(crate) trait Counters: Send + Sync + 'static {
     }
 
     /// One step of what is to be done in the background: what flushes have put down elsewhere is moved to the totals.
-    /// Returns how long to wait until the next step; `None` if there is nothing to do, ever.
+    /// Returns how long to wait until the next step, zero if there is more; `None` if there is nothing to do, ever.
     async fn fold(&self) -> Result<Option<Duration>, StoreError> {
         Ok(None)
-    }
-
-    /// Folds what is there at the end: nobody may be there to do it later.
-    async fn fold_all(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 

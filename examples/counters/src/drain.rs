@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
+use write_behind::exactly_once::StoreError;
 use write_behind::{Leftovers, ShutdownError, Sum, SummingBuffer};
 
 use crate::backend::Backend;
@@ -62,7 +63,11 @@ pub(crate) async fn drain(
     }
     // Nor is there anybody to fold it if what is in memory could not be written.
     let until = if journaled > 0 { Instant::now() } else { deadline.max(Instant::now()) };
-    match timeout_at(until, backend.counters.fold_all()).await {
+    let fold_all = async {
+        while backend.counters.fold().await? == Some(Duration::ZERO) {}
+        Ok::<_, StoreError>(())
+    };
+    match timeout_at(until, fold_all).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the log is folded by the next process"),
         Err(_) => tracing::warn!("no time was left to fold the log: the next process does it"),

@@ -14,8 +14,6 @@ mod drain;
 mod http;
 mod increment;
 mod journal;
-#[cfg(feature = "postgres")]
-mod log_table;
 mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
@@ -28,6 +26,7 @@ mod totals;
 
 use std::error::Error;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +47,7 @@ use write_behind::{Buffer, Builder, FlushWaitError, MetricsObserver, RetryPolicy
 
 #[cfg(not(feature = "full"))]
 use crate::absent::*;
-use crate::args::{Args, Target};
+use crate::args::{Args, Database, SinkKind};
 use crate::backend::{Backend, Noted};
 use crate::counters::Counters;
 use crate::dashboard::{Dashboard, Watched};
@@ -90,22 +89,36 @@ fn main() -> ExitCode {
 
 /// Runs until a signal comes.
 async fn run(args: &Args) -> Ended {
-    let target = Target::choose(args)?;
-    // Before anything is changed.
+    args.check()?;
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let database = if let Target::Sqlite(path) = &target { Some(path.clone()) } else { None };
-    if args.files().chain(database).any(|file| file.starts_with(&args.data)) {
+    let sink = (args.sink, args.database(), args.redis.clone(), args.nats.clone());
+    let serving: Pin<Box<dyn Future<Output = Ended> + '_>> = match sink {
+        (SinkKind::Upsert, Database::Sqlite(path), ..) => Box::pin(sqlite::run(path, args, listener)),
+        #[cfg(feature = "postgres")]
+        (SinkKind::Upsert, Database::Postgres(address), ..) => {
+            Box::pin(postgres::run(*address, args, listener))
+        }
+        #[cfg(feature = "postgres")]
+        (SinkKind::LogTable, Database::Postgres(address), ..) => {
+            Box::pin(postgres::run_logged(*address, args, listener))
+        }
+        #[cfg(not(feature = "postgres"))]
+        (_, Database::Postgres(absent), ..) => match *absent {},
+        #[cfg(feature = "redis")]
+        (SinkKind::Redis, _, Some(server), _) => Box::pin(redis::run(server, args, listener)),
+        #[cfg(feature = "nats")]
+        (SinkKind::Nats, Database::Postgres(address), _, Some(server)) => {
+            Box::pin(nats::run(server, *address, args, listener))
+        }
+        _ => return Err(args::needs_postgres(args.sink).into()),
+    };
+    // Nothing was changed before.
+    if args.uses_data() {
         let problem = |error| format!("the folder {} cannot be used: {error}", args.data.display());
         fs::create_dir_all(&args.data).map_err(problem)?;
     }
-    match target {
-        Target::Sqlite(path) => sqlite::run(&path, args, listener).await,
-        Target::Postgres(address) => postgres::run(*address, args, listener).await,
-        Target::LogTable(address) => log_table::run(*address, args, listener).await,
-        Target::Redis(address) => redis::run(address, args, listener).await,
-        Target::Nats(server, address) => nats::run(*server, *address, args, listener).await,
-    }
+    serving.await
 }
 
 fn cannot(error: impl std::fmt::Display) -> String {

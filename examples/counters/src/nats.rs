@@ -13,11 +13,10 @@ use async_trait::async_trait;
 use write_behind::exactly_once::StoreError;
 use write_behind::{BatchId, Sum};
 use write_behind_nats::{BatchStream, NatsStore};
-use write_behind_postgres::PostgresStore;
+use write_behind_postgres::{LoggedSums, PostgresStore};
 
 use crate::args::Args;
 use crate::counters::{Counters, Reading};
-use crate::log_table::Append;
 use crate::{Ended, cannot, postgres, serve};
 
 pub(crate) type Address = ServerAddr;
@@ -28,7 +27,7 @@ pub(crate) fn address(url: &str) -> Result<Address, String> {
 }
 
 /// A stream in front of the log table.
-type Stream = NatsStore<String, Sum<i64>, PostgresStore<Append>>;
+type Stream = NatsStore<String, Sum<i64>, PostgresStore<LoggedSums<String>>>;
 
 /// Forgets nobody: batches of those long dead may still be in the stream.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -40,7 +39,7 @@ pub(crate) async fn run(
     listener: TcpListener,
 ) -> Ended {
     let ledger = postgres::ledger().forget_after(NEVER);
-    let log = PostgresStore::connect_with(database, Append, ledger).await.map_err(cannot)?;
+    let log = PostgresStore::connect_with(database, postgres::logged(), ledger).await.map_err(cannot)?;
     let stream = BatchStream::new("counters").consumer("totals");
     let store: Arc<Stream> = Arc::new(NatsStore::connect(server, stream, log).await.map_err(cannot)?);
     serve(Arc::clone(&store), store, args, listener).await
@@ -57,13 +56,8 @@ impl Counters for Stream {
     }
 
     async fn fold(&self) -> Result<Option<Duration>, StoreError> {
-        let moved = self.move_some().await;
-        // Also while NATS is away.
-        let pause = self.behind().fold().await?;
-        Ok(if moved? > 0 { Some(Duration::ZERO) } else { pause })
-    }
-
-    async fn fold_all(&self) -> Result<(), StoreError> {
-        self.behind().fold_all().await
+        // First, as it goes on while NATS is away.
+        let pause = Counters::fold(self.behind()).await?;
+        Ok(if self.move_some().await? > 0 { Some(Duration::ZERO) } else { pause })
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use write_behind::exactly_once::StoreError;
 use write_behind::{BatchId, Sum};
-use write_behind_postgres::{Ledger, PostgresStore, Sums};
+use write_behind_postgres::{Ledger, LoggedSums, PostgresStore, Sums};
 
 use crate::args::Args;
 use crate::counters::{Counters, Reading, checked_total};
@@ -42,6 +42,16 @@ pub(crate) async fn run(address: Address, args: &Args, listener: TcpListener) ->
     serve(Arc::clone(&store), store, args, listener).await
 }
 
+/// Batches are appended to a log, which is folded into the totals.
+pub(crate) async fn run_logged(address: Address, args: &Args, listener: TcpListener) -> Ended {
+    let store = Arc::new(PostgresStore::connect_with(address, logged(), ledger()).await.map_err(cannot)?);
+    serve(Arc::clone(&store), store, args, listener).await
+}
+
+pub(crate) fn logged() -> LoggedSums<String> {
+    LoggedSums::new("counters").log("counter_log").key("key").value("value")
+}
+
 /// Others who use the database.
 const OTHERS: &str = "
     select count(*) from pg_stat_activity where pid <> pg_backend_pid()
@@ -50,7 +60,8 @@ const OTHERS: &str = "
 #[async_trait]
 impl Counters for PostgresStore<Sums<String, Sum<i64>>> {
     async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
-        read(self, "select value::text from counters where key = $1", key, batch).await
+        let reading = self.read("select value from counters where key = $1", &[&key], batch).await?;
+        Ok(reading.map(|row| row.get::<_, Option<i64>>(0).map(i128::from)))
     }
 
     async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
@@ -87,19 +98,28 @@ impl Counters for PostgresStore<Sums<String, Sum<i64>>> {
     }
 }
 
-/// `total`: what gives the total of `$1` as text.
-pub(crate) async fn read<W: Sync>(
-    store: &PostgresStore<W>,
-    total: &str,
-    key: &str,
-    batch: Option<BatchId>,
-) -> Result<Reading, StoreError> {
-    let reading = store.read(total, &[&key], batch).await?;
-    let value: Option<&str> = reading.value.get(0);
-    Ok(Reading::new(value.map(str::parse).transpose()?, reading.fate))
+/// How many keys are folded at once.
+const KEYS: u32 = 1_000;
+/// How long to wait when all have been.
+const PAUSE: Duration = Duration::from_millis(250);
+
+#[async_trait]
+impl Counters for PostgresStore<LoggedSums<String>> {
+    async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
+        Ok(self.read_total(&key.to_owned(), batch).await?)
+    }
+
+    async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
+        add(self, key, value).await
+    }
+
+    async fn fold(&self) -> Result<Option<Duration>, StoreError> {
+        let folded = PostgresStore::fold(self, KEYS).await?;
+        Ok(Some(if folded == u64::from(KEYS) { Duration::ZERO } else { PAUSE }))
+    }
 }
 
-pub(crate) async fn add<W: Sync>(store: &PostgresStore<W>, key: &str, value: i64) -> Result<(), StoreError> {
+async fn add<W: Sync>(store: &PostgresStore<W>, key: &str, value: i64) -> Result<(), StoreError> {
     let added = store.with_connection(async |client| {
         let step = client.transaction().await?;
         let insert = "insert into counters (key, value) values ($1, 0) on conflict do nothing";

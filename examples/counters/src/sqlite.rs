@@ -1,7 +1,7 @@
 //! Counters in a SQLite file.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{Ended, cannot, serve};
 
 const TOTAL: &str = "select value from counters where key = ?1";
 
-pub(crate) async fn run(path: &Path, args: &Args, listener: TcpListener) -> Ended {
+pub(crate) async fn run(path: PathBuf, args: &Args, listener: TcpListener) -> Ended {
     let sums = Sums::<String, Sum<i64>>::new("counters").key("key").value("value");
     let ledger = Ledger::new().name("counter");
-    let store = SqliteStore::open_with(path, sums, ledger.clone()).map_err(cannot)?;
+    let store = SqliteStore::open_with(&path, sums, ledger.clone()).map_err(cannot)?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "synchronous", "full")?;

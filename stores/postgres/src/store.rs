@@ -200,6 +200,10 @@ impl<W> PostgresStore<W> {
         &self.connections.pool
     }
 
+    pub(crate) fn write(&self) -> &W {
+        &self.write
+    }
+
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):
     /// if it does not yet it never will, because its id is taken out of use. `epoch`: that of the buffer
     /// ([`writer`](write_behind::Buffer::writer)).

@@ -5,6 +5,7 @@ mod conformance;
 mod database;
 mod epochs;
 mod faults;
+mod logged;
 mod names;
 mod reads;
 mod refusals;
