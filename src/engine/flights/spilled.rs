@@ -252,7 +252,8 @@ mod tests {
         }
         assert_eq!((flights.promised(), flights.spilled_bytes()), (need(0), 30));
         assert_eq!(flights.on_disk().map(|on_disk| on_disk.batches), Some(3));
-        assert_eq!(flights.spilled_runs(), [first.number()..first.number() + 3], "one run");
+        let run = first.number()..first.number() + 3;
+        assert_eq!(flights.spilled_runs(), std::slice::from_ref(&run), "one run");
         assert_eq!(flights.settled_below(), first, "they are not settled");
         assert!(!flights.is_idle() && flights.in_motion() == 0);
         for sequence in first.until(first.after(3)) {

@@ -61,8 +61,8 @@ fn a_replacement_carries_batches_over_or_is_none() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let (mut disk, head, _) = open(&path, SCHEMA, 7).unwrap();
-    let mut changes = Changes::default();
-    changes.batches = (10..20).map(|n| (n, Some(format!("batch {n}").into_bytes()))).collect();
+    let batches = (10..20).map(|n| (n, Some(format!("batch {n}").into_bytes()))).collect();
+    let mut changes = Changes { batches, ..Changes::default() };
     disk.commit(&head, &changes).unwrap();
     assert_eq!(disk.read(12).unwrap(), b"batch 12");
 
