@@ -5,6 +5,7 @@ mod context;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::engine::shard::Need;
 use crate::failure::{FailedEntry, FlushError};
 use crate::key::KeptHash;
 
@@ -192,6 +193,12 @@ pub(crate) struct Content<K, V> {
 impl<K, V> Content<K, V> {
     pub(crate) fn inserts(&self) -> u64 {
         self.entries.iter().map(|entry| entry.count).sum()
+    }
+
+    /// The room that it takes.
+    pub(crate) fn need(&self) -> Need {
+        let weight = self.entries.iter().map(|entry| entry.weight).sum();
+        Need { keys: self.entries.len() as u64, weight }
     }
 }
 

@@ -48,6 +48,31 @@ pub enum Overflow {
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         timeout: Duration,
     },
+    /// **Reads do not see what is spilled.** Make room by moving the generations with the nearest deadlines to the
+    /// journal's file, and wait for that up to `timeout`; then refuse with
+    /// [`InsertErrorKind::TimedOut`](crate::InsertErrorKind::TimedOut). So the database may be away for longer than memory
+    /// lasts. Feature `journal`; needs a [`Builder::journal`](crate::Builder::journal).
+    ///
+    /// A fifth of the room is freed at a time, by one commit: inserts wait for one commit per so many keys. What is
+    /// spilled has been put into batches; it comes back in order, as soon as there is room and the sink takes what is before
+    /// it, and nothing that is pending is flushed before that, whatever its deadline. So a key's data keeps its order, and is in
+    /// the hands of one callback at a time. While data is on disk, [`Stats::spilled`](crate::Stats::spilled) and
+    /// [`spilled_bytes`](crate::Stats::spilled_bytes) say how much; `count`, `peek`, `contains`, `keys` and `remove`
+    /// look at memory only; and a call that waits for a flush, of whatever keys, waits for everything that is on disk.
+    ///
+    /// Half of the room at most is for batches on their way to the sink, and they are smaller than
+    /// [`max_batch_keys`](crate::Builder::max_batch_keys) if that is more than a thirty-second of
+    /// [`max_keys`](crate::Builder::max_keys) (with four callbacks at once). The bound in memory holds; where the
+    /// disk's is reached as well, it is exceeded by one batch at a time, so that what is on disk gets out.
+    #[cfg(feature = "journal")]
+    Spill {
+        /// How many bytes of batches are on disk at most, without what the file needs besides (a third more, about). May be
+        /// exceeded by what one commit writes, a fifth of the data in memory. Must not be zero.
+        max_bytes: u64,
+        /// How long to wait at most. Must not be zero.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        timeout: Duration,
+    },
     /// **Drop the new item and return `Ok`**: it is given to
     /// [`DataBuffer::handle_shed`](crate::DataBuffer::handle_shed), which loses it unless you write another one.
     Shed,
@@ -57,7 +82,18 @@ impl Overflow {
     pub(crate) fn timeout(self) -> Option<Duration> {
         match self {
             Overflow::Block { timeout } | Overflow::FlushOldest { timeout } => Some(timeout),
+            #[cfg(feature = "journal")]
+            Overflow::Spill { timeout, .. } => Some(timeout),
             Overflow::Reject | Overflow::Shed => None,
+        }
+    }
+
+    /// How many bytes may be on disk only, if any.
+    pub(crate) fn max_spilled(self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "journal")]
+            Overflow::Spill { max_bytes, .. } => Some(max_bytes),
+            _ => None,
         }
     }
 }
@@ -274,7 +310,7 @@ impl Default for Flushing {
 
 impl Settings {
     /// Everything is checked here, once; later code relies on it.
-    pub(crate) fn validate(&self) -> Result<(), BuildError> {
+    pub(crate) fn validate(&self, journaled: bool) -> Result<(), BuildError> {
         const MAX_PARTITIONS: usize = 65_536;
         let too_long = "is longer than the schedule's range of 12 days";
         let Settings { schedule, bounds, flushing, .. } = self;
@@ -302,6 +338,16 @@ impl Settings {
                 bounds.overflow.timeout().is_some_and(|timeout| timeout.is_zero()),
                 "overflow",
                 "needs a timeout that is not zero: waiting must have an end",
+            ),
+            (
+                bounds.overflow.max_spilled() == Some(0),
+                "overflow",
+                "spills to disk, and allows it no byte there: `max_bytes` must not be zero",
+            ),
+            (
+                bounds.overflow.max_spilled().is_some() && !journaled,
+                "overflow",
+                "spills to a journal, and there is none: give one with `Builder::journal`",
             ),
         ];
         if let Some((_, option, problem)) = rules.into_iter().find(|(broken, ..)| *broken) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Each partition is read under its lock, so at every instant
 ///
 /// ```text
-/// accepted + recovered = flushed + gave_up + removed + returned + journaled + pending + in_flight
+/// accepted + recovered = flushed + gave_up + removed + returned + journaled + pending + in_flight + spilled
 /// ```
 ///
 /// holds exactly (see [`balance`](Self::balance)). `rejected` and `shed` were never accepted and
@@ -46,6 +46,12 @@ pub struct Stats {
     pub pending: u64,
     /// Taken from the table and not acknowledged: being flushed, waiting for a retry, or undelivered.
     pub in_flight: u64,
+    /// On disk only: batches in the journal's file that are not in memory, because there was no room
+    /// ([`Overflow::Spill`](crate::Overflow)), or is none yet after a start. In memory's place, so neither pending nor in
+    /// flight, and not to be seen by reads of keys. Feature `journal`.
+    pub spilled: u64,
+    /// How many bytes that is.
+    pub spilled_bytes: u64,
     /// The part of `in_flight` that `handle_error` kept or panicked on. Reads of keys do not see it;
     /// [`Buffer::retry_undelivered`](crate::Buffer::retry_undelivered) offers it again, `shutdown` returns it; with a journal
     /// it stays in there, undelivered in the next life too.
@@ -106,6 +112,6 @@ impl Stats {
     pub fn balance(&self) -> i128 {
         let sum = |inserts: &[u64]| inserts.iter().map(|&inserts| i128::from(inserts)).sum::<i128>();
         let gone = sum(&[self.flushed, self.gave_up, self.removed, self.returned, self.journaled]);
-        sum(&[self.accepted, self.recovered]) - gone - sum(&[self.pending, self.in_flight])
+        sum(&[self.accepted, self.recovered]) - gone - sum(&[self.pending, self.in_flight, self.spilled])
     }
 }

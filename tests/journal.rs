@@ -5,6 +5,8 @@
 
 #![cfg(feature = "journal")]
 
+#[path = "journal/crash_points.rs"]
+mod crash_points;
 #[path = "journal/dangers.rs"]
 mod dangers;
 #[path = "journal/failures.rs"]
@@ -19,5 +21,7 @@ mod model;
 mod promises;
 #[path = "journal/real.rs"]
 mod real;
+#[path = "journal/spill.rs"]
+mod spill;
 #[path = "journal/store.rs"]
 mod store;

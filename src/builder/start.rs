@@ -278,7 +278,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
         driver: Driver,
     ) -> Result<Buffer<K, V, S>, BuildError> {
         let Builder { settings, hasher, clock, observers, interval_policy, .. } = self;
-        settings.validate()?;
+        #[cfg(feature = "journal")]
+        settings.validate(self.journal.is_some())?;
+        #[cfg(not(feature = "journal"))]
+        settings.validate(false)?;
         // The standard library's hasher is seeded by the system.
         let instance = std::hash::RandomState::new().hash_one("instance");
         #[cfg(feature = "journal")]

@@ -173,6 +173,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     pub(crate) fn forget_waiter(&self, waiter: &WaiterRef, partitions: impl Iterator<Item = usize>) {
         self.waiters.lock().retain(|other| other != waiter);
+        self.forget_spill_watches(waiter);
         partitions
             .filter_map(|partition| self.intake.look(partition))
             .for_each(|mut shard| shard.forget_waiter(waiter));
@@ -213,6 +214,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             stats.journaled = std::mem::take(&mut stats.returned);
         }
         if let Some(journal) = &self.journal {
+            stats.spilled_bytes = self.dispatch.flights().spilled_bytes();
             stats.journal_commits = journal.commits.load(Ordering::Relaxed);
             stats.journal_failures = journal.failures.load(Ordering::Relaxed);
             let trouble = journal.progress.trouble();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
+use super::flush::Held;
 use super::journal::Journal;
 use super::sync::Ordering;
 use super::wait::life::Phase;
@@ -36,7 +37,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// Called when everything is flushed or the deadline has come, by whoever notices.
     pub(crate) fn finish_draining(&self) {
         self.life.wait_gate_closed(&self.clock);
-        let mut dropped = Leftovers::default();
+        let mut dropped = (Leftovers::default(), Vec::new());
         let put_aside = self.put_aside(&mut dropped);
         self.tell_news();
         if !put_aside {
@@ -55,7 +56,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Puts all that is left aside as undelivered, or `dropped` if it is in the journal. False if that is done already.
-    fn put_aside(&self, dropped: &mut Leftovers<K, V>) -> bool {
+    fn put_aside(&self, dropped: &mut (Leftovers<K, V>, Vec<Held<K, V>>)) -> bool {
         // The file before the assembly, as when it is written otherwise.
         let mut disk = self.journal.as_ref().map(Journal::lock_disk);
         let mut records = self.dispatch.pause_assembly();
@@ -65,20 +66,24 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let disk = disk.as_mut().and_then(|disk| disk.as_deref_mut());
         if let (Some(journal), Some(disk)) = (&self.journal, disk) {
             journal.progress.seal();
-            let kept = self.commit_last(journal, disk, &mut records);
+            let kept = self.commit_last(journal, disk, &mut records, &mut dropped.1);
             journal.keeps_rest.store(kept, Ordering::Relaxed);
         }
         let (stranded, still) = self.dispatch.strand();
         let mut left = Leftovers::default();
         stranded.into_iter().for_each(|stranded| left.add_batch(left_batch(stranded)));
+        let mut on_disk = 0;
         for mut shard in self.intake.shards() {
             let (table, inserts) = shard.abandon(&still);
             left.add_table(table, inserts);
+            if self.keeps_rest() {
+                on_disk += shard.leave_spilled();
+            }
         }
-        self.counters.returned.fetch_add(left.inserts(), Ordering::Relaxed);
+        self.counters.returned.fetch_add(left.inserts() + on_disk, Ordering::Relaxed);
         if self.keeps_rest() {
             // It is not lost, and must not be stored by other means.
-            *dropped = left;
+            dropped.0 = left;
         } else {
             *self.left.lock() = left;
         }

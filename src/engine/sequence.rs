@@ -8,6 +8,9 @@ pub(crate) struct Sequence(u64);
 impl Sequence {
     pub(crate) const FIRST: Sequence = Sequence(1);
 
+    /// Stands for all of an earlier life.
+    pub(crate) const EARLIER: Sequence = Sequence(0);
+
     pub(crate) fn of(id: BatchId) -> Self {
         Sequence(id.sequence)
     }
@@ -23,6 +26,11 @@ impl Sequence {
     /// As sinks are told it.
     pub(crate) fn number(self) -> u64 {
         self.0
+    }
+
+    /// One batch earlier.
+    pub(crate) fn before(self) -> Self {
+        Sequence(self.0 - 1)
     }
 
     /// So many batches later.

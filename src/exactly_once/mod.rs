@@ -116,6 +116,7 @@ mod fate;
 #[cfg(feature = "tokio")]
 mod on_threads;
 mod protocol;
+mod reading;
 mod sink;
 mod store;
 
@@ -125,5 +126,8 @@ pub use error::{StoreError, StoreErrorKind};
 pub use fate::{Fate, ParseFateError, Rejection};
 #[cfg(feature = "tokio")]
 pub use on_threads::OnThreads;
+#[cfg(feature = "tokio")]
+pub use reading::read_exactly_async;
+pub use reading::{Exact, Reading, read_exactly};
 pub use sink::ExactlyOnce;
 pub use store::Store;

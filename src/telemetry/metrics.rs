@@ -24,6 +24,7 @@ use crate::stats::Stats;
 /// | `write_behind_flushes_total`, `write_behind_flush_failures_total` | counter | attempts |
 /// | `write_behind_flush_retries_total`, `write_behind_overdue_total` | counter | attempts |
 /// | `write_behind_pending`, `write_behind_in_flight`, `write_behind_undelivered` | gauge | inserts |
+/// | `write_behind_spilled`, `write_behind_spilled_bytes` | gauge | inserts, bytes that are on disk only |
 /// | `write_behind_keys`, `write_behind_max_keys` | gauge | keys |
 /// | `write_behind_weight`, `write_behind_max_weight` | gauge | what aggregates weigh |
 /// | `write_behind_oldest_pending_seconds` | gauge | seconds |
@@ -100,6 +101,7 @@ fn describe() {
         ("write_behind_pending", "Inserts that wait for their flush."),
         ("write_behind_in_flight", "Inserts being flushed, waiting for a retry, or undelivered."),
         ("write_behind_undelivered", "Inserts kept after they were given up."),
+        ("write_behind_spilled", "Inserts that are on disk only."),
         ("write_behind_keys", "Different keys that hold data."),
         ("write_behind_max_keys", "The bound on keys."),
         ("write_behind_weight", "What the data weighs."),
@@ -108,6 +110,7 @@ fn describe() {
     ] {
         describe_gauge!(name, Unit::Count, text);
     }
+    describe_gauge!("write_behind_spilled_bytes", Unit::Bytes, "What is on disk only.");
     describe_gauge!(
         "write_behind_oldest_pending_seconds",
         Unit::Seconds,
@@ -201,6 +204,8 @@ impl Observer for MetricsObserver {
             ("write_behind_pending", stats.pending),
             ("write_behind_in_flight", stats.in_flight),
             ("write_behind_undelivered", stats.undelivered),
+            ("write_behind_spilled", stats.spilled),
+            ("write_behind_spilled_bytes", stats.spilled_bytes),
             ("write_behind_keys", stats.keys),
             ("write_behind_max_keys", stats.max_keys),
             ("write_behind_weight", stats.weight),

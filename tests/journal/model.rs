@@ -2,7 +2,7 @@
 //!
 //! The model knows of each key what was accepted, and what of that is certain: acknowledged as durable, or seen by the
 //! database. After every crash, and in the end, each key has to hold at least what is certain and at most what
-//! was accepted. Each insert of a key adds another power of four, so its total says of each how often it counts.
+//! was accepted. In most of them there is too little room, and what is too much is spilled. Each insert of a key adds another power of four, so its total says of each how often it counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{DurableError, Fault, Journal, OnDiskFailure, SimulatedDisk};
-use write_behind::{Buffer, ManualClock, RetryPolicy, SummingBuffer};
+use write_behind::{Buffer, ManualClock, Overflow, RetryPolicy, SummingBuffer};
 
 use super::life::{INTERVAL, WINDOW, ms};
 use super::store::{Database, Mood};
@@ -20,7 +20,7 @@ use super::store::{Database, Mood};
 const KEYS: u64 = 5;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Insert(u64),
     InsertDurable(u64),
     Sync,
@@ -40,7 +40,7 @@ enum Step {
     Restart,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = 0..KEYS;
     let mood = prop_oneof![
         3 => Just(Mood::Well),
@@ -85,29 +85,38 @@ enum Certainty {
     MustNotCount,
 }
 
-struct Run {
-    disk: SimulatedDisk,
-    database: Database,
+pub(crate) struct Run {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) database: Database,
     attempts: u32,
+    /// There is room for so many keys, and the rest is spilled.
+    room: Option<u64>,
     life: Option<(SummingBuffer<u64, i64>, ManualClock)>,
     known: BTreeMap<u64, Known>,
     used: BTreeMap<u64, u32>,
     /// Why the last start did not succeed.
     failed: Option<String>,
+    /// What the disk meets with in the starts after a crash, after so many operations of each; the last one first.
+    pub(crate) during_recoveries: Vec<(u64, Fault)>,
+    /// How many starts were cut off.
+    pub(crate) cut_off: u32,
 }
 
 impl Run {
-    fn new(seed: u64, attempts: u32) -> Self {
+    pub(crate) fn new(seed: u64, attempts: u32, room: Option<u64>) -> Self {
         let disk = SimulatedDisk::new(seed);
         let database = Database::default();
         Run {
             disk,
             database,
             attempts,
+            room,
             life: None,
             known: BTreeMap::new(),
             used: BTreeMap::new(),
             failed: None,
+            during_recoveries: Vec::new(),
+            cut_off: 0,
         }
     }
 
@@ -128,6 +137,12 @@ impl Run {
             .drop_timeout(Duration::ZERO)
             .retry(RetryPolicy::fixed(self.attempts, ms(30)))
             .journal(journal.patience(Duration::from_secs(1)));
+        let builder = match self.room {
+            Some(keys) => {
+                builder.max_keys(keys).overflow(Overflow::Spill { max_bytes: 200, timeout: ms(60) })
+            }
+            None => builder,
+        };
         let sink = ExactlyOnce::new(self.database.clone()).prune_every(1);
         let started = builder.start_inline(sink, &clock);
         // The disk may fail while it starts.
@@ -186,22 +201,29 @@ impl Run {
     }
 
     /// Starts, if it has crashed. The disk may fail meanwhile, but not for ever.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         if self.life.is_some() {
             return;
         }
         for _ in 0..20 {
+            // The first start of all recovers nothing.
+            let begun = self.disk.operations();
+            let cut = if begun == 0 { None } else { self.during_recoveries.pop() };
+            if let Some((after, fault)) = cut {
+                self.disk.fail_at(begun + after, fault);
+            }
             self.start();
             if self.life.is_some() {
                 break;
             }
+            self.cut_off += u32::from(self.disk.is_down());
             self.disk.restart();
         }
         let Some((buffer, _)) = &self.life else { panic!("it cannot be opened: {:?}", self.failed) };
         assert_eq!(buffer.stats().balance(), 0);
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         match *step {
             Step::Insert(key) => self.insert(key, false),
             Step::InsertDurable(key) => self.insert(key, true),
@@ -256,7 +278,7 @@ impl Run {
         }
     }
 
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.database.be(Mood::Well);
         self.look();
         for _ in 0..20 {
@@ -271,6 +293,7 @@ impl Run {
         buffer.shutdown(Duration::from_secs(60)).unwrap();
         let stats = buffer.stats();
         assert_eq!((stats.balance(), stats.journaled, stats.undelivered), (0, 0, 0), "{stats:?}");
+        assert_eq!((stats.spilled, stats.spilled_bytes), (0, 0));
         // A crash in `handle_error` has it called again, with the same batch.
         let letters: BTreeSet<_> = self.database.letters().into_iter().collect();
         for (key, known) in &self.known {
@@ -299,8 +322,13 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn what_is_certain_counts_exactly_once(seed: u64, attempts in 2..5u32, steps in steps()) {
-        let mut run = Run::new(seed, attempts);
+    fn what_is_certain_counts_exactly_once(
+        seed: u64,
+        attempts in 2..5u32,
+        room in prop_oneof![2 => Just(None), 3 => (1..4u64).prop_map(Some)],
+        steps in steps(),
+    ) {
+        let mut run = Run::new(seed, attempts, room);
         run.look();
         steps.iter().for_each(|step| run.step(step));
         run.finish();

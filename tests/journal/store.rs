@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use write_behind::exactly_once::{Fate, Store, StoreError};
+use write_behind::journal::SimulatedDisk;
 use write_behind::{BatchId, DeadLetter, FlushBatch, Sum, Verdict, Writer};
 
 pub(crate) type Batch = FlushBatch<u64, Sum<i64>>;
@@ -34,6 +35,19 @@ struct Tables {
     letters: Vec<(BatchId, u64, i64)>,
     /// The lowest `settled_below` that must not be undercut.
     settled_below: u64,
+    /// Of the machine that calls. When it is down, nobody calls.
+    caller: Option<SimulatedDisk>,
+    calls: u64,
+    dies: Option<Dies>,
+}
+
+/// Its caller is killed in a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dies {
+    /// The call's number, from 0.
+    pub(crate) at: u64,
+    /// When the database has done what it is asked, or before.
+    pub(crate) when_done: bool,
 }
 
 #[derive(Clone, Default)]
@@ -60,6 +74,29 @@ impl Database {
         self.tables().letters.clone()
     }
 
+    /// Nothing is done for a caller whose machine is down.
+    pub(crate) fn is_called_from(&self, disk: &SimulatedDisk) {
+        self.tables().caller = Some(disk.clone());
+    }
+
+    pub(crate) fn kill_caller(&self, dies: Dies) {
+        self.tables().dies = Some(dies);
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.tables().calls
+    }
+
+    /// What a call comes to.
+    fn call<T>(&self, act: impl FnOnce(&mut Tables) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut tables = self.tables();
+        if !tables.begins() {
+            return Err(StoreError::unknown("nobody has called"));
+        }
+        let answer = act(&mut tables);
+        if tables.ends() { answer } else { Err(StoreError::unknown("nobody is there for the answer")) }
+    }
+
     /// How many fates are recorded, and how many writers.
     pub(crate) fn records(&self) -> (usize, usize) {
         let tables = self.tables();
@@ -68,6 +105,26 @@ impl Database {
 }
 
 impl Tables {
+    /// Whether there is somebody who calls.
+    fn begins(&mut self) -> bool {
+        let at = self.calls;
+        self.calls += 1;
+        self.lives_through(|dies| dies.at == at && !dies.when_done)
+    }
+
+    fn ends(&mut self) -> bool {
+        let at = self.calls - 1;
+        self.lives_through(|dies| dies.at == at && dies.when_done)
+    }
+
+    fn lives_through(&self, is_now: impl FnOnce(&Dies) -> bool) -> bool {
+        let Some(caller) = &self.caller else { return true };
+        if self.dies.as_ref().is_some_and(is_now) {
+            caller.kill();
+        }
+        !caller.is_down()
+    }
+
     fn mood(&self) -> Mood {
         self.mood.unwrap_or(Mood::Well)
     }
@@ -102,28 +159,66 @@ impl Tables {
 
 impl Store<u64, Sum<i64>> for Database {
     fn register(&self, writer: Writer) -> Result<u64, StoreError> {
+        self.call(|tables| tables.register(writer))
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
+        self.call(|tables| tables.apply(batch))
+    }
+
+    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        self.call(|tables| tables.void(batch, epoch))
+    }
+
+    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+        self.call(|tables| {
+            tables.prune(writer, settled_below);
+            Ok(())
+        })
+    }
+
+    fn retire(&self, writer: Writer) -> Result<(), StoreError> {
+        self.call(|tables| {
+            tables.retire(writer);
+            Ok(())
+        })
+    }
+
+    fn handle_error(&self, letter: DeadLetter<u64, Sum<i64>>) -> Verdict<u64, Sum<i64>> {
         let mut tables = self.tables();
-        if tables.mood() == Mood::Away {
+        assert!(!letter.may_be_applied());
+        let is_kept = !tables.begins() || matches!(tables.mood(), Mood::RollsBack | Mood::LosesAnswers);
+        if !is_kept {
+            tables.letters.push((letter.batch(), *letter.key(), letter.data().0));
+        }
+        let is_heard = tables.ends();
+        if is_kept || !is_heard { Verdict::Keep(letter) } else { Verdict::Forget }
+    }
+}
+
+/// What is done for a caller.
+impl Tables {
+    fn register(&mut self, writer: Writer) -> Result<u64, StoreError> {
+        if self.mood() == Mood::Away {
             return Err(StoreError::unknown("away"));
         }
-        let (epoch, _) = tables.writers.entry(writer.instance).or_default();
+        let (epoch, _) = self.writers.entry(writer.instance).or_default();
         *epoch = writer.epoch.max(*epoch);
         Ok(*epoch)
     }
 
-    fn apply(&self, batch: &Batch) -> Result<Fate, StoreError> {
-        let mut tables = self.tables();
-        let by_a_zombie = matches!(tables.fate(batch.id(), batch.epoch()), Some(Fate::Superseded { .. }));
+    fn apply(&mut self, batch: &Batch) -> Result<Fate, StoreError> {
+        let by_a_zombie = matches!(self.fate(batch.id(), batch.epoch()), Some(Fate::Superseded { .. }));
         if !by_a_zombie {
-            tables.check(batch);
+            self.check(batch);
         }
-        let mood = tables.mood();
+        let mood = self.mood();
         match mood {
             Mood::Away => return Err(StoreError::unknown("away")),
             Mood::RollsBack => return Err(StoreError::rolled_back("a deadlock")),
             _ => {}
         }
-        let fate = match tables.fate(batch.id(), batch.epoch()) {
+        let fate = match self.fate(batch.id(), batch.epoch()) {
             Some(fate) => fate,
             None if mood == Mood::RefusesOddKeys
                 && batch.entries().iter().any(|entry| entry.key() % 2 == 1) =>
@@ -132,48 +227,33 @@ impl Store<u64, Sum<i64>> for Database {
             }
             None => {
                 for entry in batch.entries() {
-                    *tables.totals.entry(*entry.key()).or_default() += entry.data().0;
+                    *self.totals.entry(*entry.key()).or_default() += entry.data().0;
                 }
-                tables.fates.insert(batch.id(), Fate::Applied);
+                self.fates.insert(batch.id(), Fate::Applied);
                 Fate::Applied
             }
         };
         if mood == Mood::LosesAnswers { Err(StoreError::unknown("lost")) } else { Ok(fate) }
     }
 
-    fn void(&self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
-        let mut tables = self.tables();
-        if tables.mood() == Mood::Away {
+    fn void(&mut self, batch: BatchId, epoch: u64) -> Result<Fate, StoreError> {
+        if self.mood() == Mood::Away {
             return Err(StoreError::unknown("away"));
         }
-        let fate = tables.fate(batch, epoch);
-        Ok(fate.unwrap_or_else(|| tables.fates.entry(batch).or_insert(Fate::Void).clone()))
+        let fate = self.fate(batch, epoch);
+        Ok(fate.unwrap_or_else(|| self.fates.entry(batch).or_insert(Fate::Void).clone()))
     }
 
-    fn prune(&self, writer: Writer, settled_below: u64) -> Result<(), StoreError> {
+    fn prune(&mut self, writer: Writer, settled_below: u64) {
         let instance = writer.instance;
-        let mut tables = self.tables();
-        if let Some((_, gate)) = tables.writers.get_mut(&instance) {
+        if let Some((_, gate)) = self.writers.get_mut(&instance) {
             *gate = settled_below.max(*gate);
-            tables.fates.retain(|id, _| id.instance != instance || id.sequence >= settled_below);
+            self.fates.retain(|id, _| id.instance != instance || id.sequence >= settled_below);
         }
-        Ok(())
     }
 
-    fn retire(&self, Writer { instance, .. }: Writer) -> Result<(), StoreError> {
-        let mut tables = self.tables();
-        tables.writers.remove(&instance);
-        tables.fates.retain(|id, _| id.instance != instance);
-        Ok(())
-    }
-
-    fn handle_error(&self, letter: DeadLetter<u64, Sum<i64>>) -> Verdict<u64, Sum<i64>> {
-        let mut tables = self.tables();
-        assert!(!letter.may_be_applied());
-        if matches!(tables.mood(), Mood::RollsBack | Mood::LosesAnswers) {
-            return Verdict::Keep(letter);
-        }
-        tables.letters.push((letter.batch(), *letter.key(), letter.data().0));
-        Verdict::Forget
+    fn retire(&mut self, Writer { instance, .. }: Writer) {
+        self.writers.remove(&instance);
+        self.fates.retain(|id, _| id.instance != instance);
     }
 }

@@ -1,32 +1,22 @@
 //! What stands in for clients that are not compiled in: addresses that cannot exist.
 
 macro_rules! absent {
-    ($module:ident, $client:literal, $feature:literal, fn $run:ident($($other:ty),*)) => {
+    ($module:ident) => {
         pub(crate) mod $module {
-            use std::net::TcpListener;
-
-            use crate::Ended;
-            use crate::args::Args;
-
             #[derive(Debug, Clone)]
             pub(crate) enum Address {}
 
             pub(crate) fn address(_: &str) -> Result<Address, String> {
-                Err(concat!("this build has no ", $client, " client: build it with `--features ", $feature, "`").to_owned())
-            }
-
-            pub(crate) async fn $run(address: Address, $(_: $other,)* _: &Args, _: TcpListener) -> Ended {
-                match address {}
+                let client = stringify!($module);
+                Err(format!("this build has no client for {client}: build it with `--features {client}`"))
             }
         }
     };
 }
 
-#[cfg(not(feature = "postgres"))]
-absent!(postgres, "Postgres", "postgres", fn run());
-#[cfg(not(feature = "postgres"))]
-pub(crate) use self::postgres as log_table;
-#[cfg(not(feature = "redis"))]
-absent!(redis, "Redis", "redis", fn run());
 #[cfg(not(feature = "nats"))]
-absent!(nats, "NATS", "nats", fn run(crate::postgres::Address));
+absent!(nats);
+#[cfg(not(feature = "postgres"))]
+absent!(postgres);
+#[cfg(not(feature = "redis"))]
+absent!(redis);

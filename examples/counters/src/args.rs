@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -18,22 +18,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3333")]
     pub(crate) listen: SocketAddr,
 
-    /// Where counters are kept: sqlite:PATH or postgres://user@host/name. Must be reachable at the
-    /// start; may go away later. With ?sslmode=require Postgres is spoken to encrypted, and its
-    /// certificate verified: by those of the system, or of the file in SSL_CERT_FILE [default: counters.sqlite in --data]
+    /// Where counters are kept: sqlite:PATH or postgres://user@host/name [default: counters.sqlite in --data]
     #[arg(long, value_name = "URL", value_parser = database)]
-    pub(crate) database: Option<Database>,
+    database: Option<Database>,
 
     /// Where files are kept that have no place of their own; created if it is missing
     #[arg(long, value_name = "FOLDER", default_value = "counters-data")]
     pub(crate) data: PathBuf,
 
     /// Where counters are kept with --sink redis [default: redis://127.0.0.1:6379]
-    #[arg(long, value_name = "URL", value_parser = redis::address)]
+    #[arg(long, value_name = "URL", value_parser = redis::address, default_value_if("sink", "redis", "redis://127.0.0.1:6379"))]
     pub(crate) redis: Option<redis::Address>,
 
     /// Where batches are published with --sink nats [default: nats://127.0.0.1:4222]
-    #[arg(long, value_name = "URL", value_parser = nats::address)]
+    #[arg(long, value_name = "URL", value_parser = nats::address, default_value_if("sink", "nats", "nats://127.0.0.1:4222"))]
     pub(crate) nats: Option<nats::Address>,
 
     /// How what was added up is written
@@ -41,10 +39,7 @@ pub(crate) struct Args {
     pub(crate) sink: SinkKind,
 
     /// How long an increment may stay in memory before it is written
-    #[arg(
-        long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s",
-        value_parser = positive_duration
-    )]
+    #[arg(long, visible_alias = "polling-time", value_name = "DURATION", default_value = "5s", value_parser = positive)]
     pub(crate) interval: Duration,
 
     /// Up to this much is added to the interval at random, key by key
@@ -67,28 +62,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_updates: Option<u64>,
 
-    /// Load all totals at the start and answer reads from memory, exactly and also while the database
-    /// is away. For the only process that writes to the database: what others write is not seen until
-    /// the next start. Takes 100 to 150 bytes and the key for each counter there is
+    /// Load all totals at the start and answer reads from memory: for the only process that writes to the database
     #[arg(long)]
     pub(crate) hydrate: bool,
 
-    /// How long one attempt to write may take. Then it is cancelled and made again; what both
-    /// write counts once
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    /// How long one attempt to write may take, before it is cancelled and made again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive)]
     pub(crate) flush_timeout: Duration,
 
     /// What an increment does
     #[arg(long, value_enum, default_value_t = Mode::Buffered)]
     pub(crate) mode: Mode,
 
-    /// Where increments go that cannot be stored. Its lines are applied at the next start, each
-    /// once. Processes on one machine may share the file [default: dead-letters.jsonl in --data]
+    /// Where increments go that cannot be stored, until the next start [default: dead-letters.jsonl in --data]
     #[arg(long, value_name = "FILE")]
     dead_letter: Option<PathBuf>,
 
-    /// Keep what is in memory in this file too, so that a crash loses none of it. One process at a time has it;
-    /// the next one goes on with what it finds there
+    /// Keep what is in memory in this file too, for the next process to go on with after a crash
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
@@ -96,8 +86,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Ack::Accepted)]
     pub(crate) ack: Ack,
 
-    /// How long SIGINT and SIGTERM may take to write what is in memory; the rest goes to the
-    /// dead-letter file. With --journal no longer than the database answers, and the rest stays in the journal
+    /// How long SIGINT and SIGTERM may take to write what is in memory
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) shutdown_within: Duration,
 
@@ -111,24 +100,57 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Whether a file has its place in the folder for files.
-    pub(crate) fn uses_data(&self) -> bool {
-        [Some(self.dead_letter()), self.journal.clone()]
-            .into_iter()
-            .flatten()
-            .any(|file| file.starts_with(&self.data))
+    pub(crate) fn database(&self) -> Database {
+        self.database.clone().unwrap_or_else(|| Database::Sqlite(self.data.join("counters.sqlite")))
     }
 
     pub(crate) fn dead_letter(&self) -> PathBuf {
         self.dead_letter.clone().unwrap_or_else(|| self.data.join("dead-letters.jsonl"))
+    }
+
+    /// Whether something is to be kept in the folder for data.
+    pub(crate) fn uses_data(&self) -> bool {
+        let database = match self.database() {
+            Database::Sqlite(path) if self.sink == SinkKind::Upsert => Some(path),
+            _ => None,
+        };
+        let mut files = [Some(self.dead_letter()), self.journal.clone(), database].into_iter().flatten();
+        files.any(|file| file.starts_with(&self.data))
+    }
+
+    /// Which options go together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (sink, buffered, journaled) = (self.sink, self.mode == Mode::Buffered, self.journal.is_some());
+        let durable = self.ack == Ack::Durable;
+        let redis = "--sink redis keeps the counters in --redis; there is no --database then";
+        let rules = [
+            (self.database.is_some(), sink != SinkKind::Redis, redis),
+            (self.redis.is_some(), sink == SinkKind::Redis, "--redis goes with --sink redis only"),
+            (self.nats.is_some(), sink == SinkKind::Nats, "--nats goes with --sink nats only"),
+            (self.hydrate, sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
+            (self.hydrate, buffered, "--hydrate goes with --mode buffered only: no other writes behind"),
+            (
+                journaled,
+                buffered,
+                "--journal goes with --mode buffered only: no other has anything in memory",
+            ),
+            (durable, journaled, "--ack durable needs --journal FILE, which is what it waits for"),
+        ];
+        let broken = rules.into_iter().find(|(given, goes, _)| *given && !goes);
+        broken.map_or(Ok(()), |(.., rule)| Err(rule.to_owned()))
     }
 }
 
 const AFTER_HELP: &str = "\
 Durations are written as 300ms, 5s, 2m or 1h.
 
-Which databases there are besides SQLite is decided when this is built: the features postgres, redis and
-nats, and tls for Postgres, or full.
+The database must be reachable at the start and may go away later. Which ones there are besides SQLite is decided
+when this is built: the features postgres, redis and nats, and tls for Postgres, or full. With ?sslmode=require
+Postgres is spoken to encrypted, and its certificate verified: by those of the system, or of the file in SSL_CERT_FILE.
+
+With --hydrate what others write is not seen until the next start, and each counter takes its key and 100 to 150 bytes.
+What is still in memory when --shutdown-within is over goes to the dead letters. With --journal it stays in the journal,
+and no time is spent on a database that does not answer. A journal has one process at a time; dead letters may be shared.
 
 POST /increment {\"key\": \"k\", \"value\": 3}, GET /counters/{key}, GET /stats, GET /healthz,
 GET / for a page that shows what happens, GET /metrics for Prometheus.
@@ -161,14 +183,11 @@ pub(crate) enum Ack {
 pub(crate) enum SinkKind {
     /// Added to the totals in the database, at once
     Upsert,
-    /// Appended to a log table in Postgres; a job in the background adds it to the totals. Reads are
-    /// exact all the while
+    /// Appended to a log table in Postgres; a job in the background adds it to the totals
     LogTable,
-    /// Added to the totals in Redis, instead of --database. As durable as Redis is: it needs
-    /// appendonly yes and appendfsync always
+    /// Added to the totals in Redis; as durable as that is: set appendonly yes and appendfsync always
     Redis,
-    /// Published to a JetStream stream, and moved to a log table in Postgres from there. Totals lag by
-    /// what is in the stream
+    /// Published to a JetStream stream, and moved to a log table in Postgres from there; totals lag by that
     Nats,
 }
 
@@ -178,81 +197,12 @@ pub(crate) enum Database {
     Postgres(Box<postgres::Address>),
 }
 
-/// Where batches go: what options that go together say.
-pub(crate) enum Target {
-    Sqlite(PathBuf),
-    Postgres(Box<postgres::Address>),
-    LogTable(Box<postgres::Address>),
-    Redis(redis::Address),
-    Nats(Box<nats::Address>, Box<postgres::Address>),
-}
-
-impl Target {
-    /// # Errors
-    ///
-    /// Options that do not go together, and why.
-    pub(crate) fn choose(args: &Args) -> Result<Self, String> {
-        let database = args.database.clone();
-        let (buffered, journal) = (args.mode == Mode::Buffered, args.journal.is_some());
-        for (given, goes, problem) in [
-            (args.redis.is_some(), args.sink == SinkKind::Redis, "--redis goes with --sink redis only"),
-            (args.nats.is_some(), args.sink == SinkKind::Nats, "--nats goes with --sink nats only"),
-            (args.hydrate, args.sink == SinkKind::Upsert, "--hydrate goes with --sink upsert only"),
-            (
-                args.hydrate,
-                buffered,
-                "--hydrate goes with --mode buffered only: the others do not write behind",
-            ),
-            (
-                journal,
-                buffered,
-                "--journal goes with --mode buffered only: the others keep nothing in memory",
-            ),
-            (
-                args.ack == Ack::Durable,
-                journal,
-                "--ack durable needs --journal FILE, which is what it waits for",
-            ),
-        ] {
-            if given && !goes {
-                return Err(problem.to_owned());
-            }
-        }
-        match args.sink {
-            SinkKind::Upsert => Ok(match database {
-                None => Target::Sqlite(args.data.join("counters.sqlite")),
-                Some(Database::Sqlite(path)) => Target::Sqlite(path),
-                Some(Database::Postgres(address)) => Target::Postgres(address),
-            }),
-            SinkKind::LogTable => in_postgres("log-table", database).map(Target::LogTable),
-            SinkKind::Redis if database.is_some() => {
-                Err("--sink redis keeps the counters in --redis; there is no --database then".to_owned())
-            }
-            SinkKind::Redis => {
-                let local = || redis::address("redis://127.0.0.1:6379");
-                args.redis.clone().map_or_else(local, Ok).map(Target::Redis)
-            }
-            SinkKind::Nats => {
-                let local = || nats::address("nats://127.0.0.1:4222");
-                let server = args.nats.clone().map_or_else(local, Ok)?;
-                Ok(Target::Nats(Box::new(server), in_postgres("nats", database)?))
-            }
-        }
-    }
-
-    /// Whether this is a file in a folder.
-    pub(crate) fn is_in(&self, folder: &Path) -> bool {
-        matches!(self, Target::Sqlite(path) if path.starts_with(folder))
-    }
-}
-
-fn in_postgres(sink: &str, database: Option<Database>) -> Result<Box<postgres::Address>, String> {
+/// What is missing where the database is none that the sink can write to.
+pub(crate) fn needs_postgres(sink: SinkKind) -> String {
     const EXAMPLE: &str = "postgres://user@host/name";
-    match database {
-        Some(Database::Postgres(address)) => Ok(address),
-        // If no address is of use here, that comes first.
-        _ => postgres::address(EXAMPLE).and(Err(format!("--sink {sink} needs --database {EXAMPLE}"))),
-    }
+    let sink = sink.to_possible_value().map_or_else(String::new, |sink| sink.get_name().to_owned());
+    // If no address is of use here, that comes first.
+    postgres::address(EXAMPLE).err().unwrap_or_else(|| format!("--sink {sink} needs --database {EXAMPLE}"))
 }
 
 fn database(text: &str) -> Result<Database, String> {
@@ -269,25 +219,22 @@ fn database(text: &str) -> Result<Database, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let unit = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         _ => return Err("write a whole number and ms, s, m or h, such as 300ms or 5s".to_owned()),
     };
-    let number: u64 = match number {
+    let millis = match number {
         "" => return Err("the number is missing: write 300ms or 5s".to_owned()),
-        _ => number.parse().map_err(|_| "too long".to_owned())?,
+        number => number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)),
     };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+    millis.map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be more than zero".to_owned()),
-        duration => Ok(duration),
-    }
+fn positive(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(duration) }
 }

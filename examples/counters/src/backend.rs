@@ -9,7 +9,7 @@ use write_behind::exactly_once::{AsyncStore, Fate, StoreError, StoreErrorKind};
 use write_behind::journal::JournalError;
 use write_behind::{BatchId, FailureCause, FlushBatch, FlushEvent, Observer, Sum, Writer};
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Reading};
 use crate::totals::Totals;
 
 pub(crate) struct Backend {
@@ -34,6 +34,14 @@ impl Backend {
         }
     }
 
+    /// Reads a counter, and whether `batch` is in it.
+    pub(crate) async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
+        match self.totals.get() {
+            Some(totals) => Ok(totals.read(key, batch)),
+            None => self.counters.read(key, batch).await,
+        }
+    }
+
     /// Bad data is a client's trouble; everything else is the database's.
     pub(crate) fn note<T>(&self, result: &Result<T, StoreError>) {
         let trouble = result.as_ref().err().filter(|error| error.kind() == StoreErrorKind::Unknown);
@@ -42,7 +50,7 @@ impl Backend {
 
     /// Why the last write, to the journal or the database, or the last step in the background did not go through.
     pub(crate) fn trouble(&self) -> Option<String> {
-        [&self.journal, &self.writing, &self.folding].into_iter().find_map(Trouble::get)
+        [&self.journal, &self.writing, &self.folding].into_iter().find_map(|it| it.last.borrow().clone())
     }
 
     /// Returns as soon as the database's last answer was no answer.
@@ -80,28 +88,22 @@ impl Trouble {
             tracing::warn!(error, "cannot {}, will try again", self.cannot);
         }
     }
-
-    fn get(&self) -> Option<String> {
-        self.last.borrow().clone()
-    }
 }
 
-/// Notes what a store does not see: that it was cancelled, and how the journal is doing.
-pub(crate) struct Incidents(pub(crate) Arc<Backend>);
-
-impl Observer for Incidents {
+/// What a store does not see: that it was cancelled, and how the journal is doing.
+impl Observer for Backend {
     fn flush_failed(&self, _: &FlushEvent<'_>, _: usize, cause: &FailureCause, _: Duration) {
         if let FailureCause::TimedOut(after) = cause {
-            self.0.writing.note(Some(format!("the database did not answer within {after:?}")));
+            self.writing.note(Some(format!("the database did not answer within {after:?}")));
         }
     }
 
     fn journal_failed(&self, _: &str, error: &JournalError) {
-        self.0.journal.note(Some(error.to_string()));
+        self.journal.note(Some(error.to_string()));
     }
 
     fn journal_recovered(&self, _: &str) {
-        self.0.journal.note(None);
+        self.journal.note(None);
     }
 }
 

@@ -1,26 +1,14 @@
-//! What the service asks of a database besides what the buffer does, and exact reads while it does it.
+//! What the service asks of a database besides what the buffer does.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use write_behind::exactly_once::{Fate, StoreError};
-use write_behind::{BatchId, Peek, Sum, SummingBuffer};
+use write_behind::exactly_once::{Exact, StoreError};
+use write_behind::{BatchId, Sum};
 
-/// A counter and the fate of a batch, read at one instant.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    /// Wider than a total, as not all parts of it need be in one place.
-    pub(crate) value: Option<i128>,
-    pub(crate) fate: Option<Fate>,
-}
-
-impl Reading {
-    /// `fate`: as the ledger has it.
-    pub(crate) fn new(value: Option<i128>, fate: Option<&str>) -> Result<Self, StoreError> {
-        Ok(Reading { value, fate: fate.map(str::parse).transpose()? })
-    }
-}
+/// A counter, wider than a total as not all parts of it need be in one place, and the fate of a batch.
+pub(crate) type Reading = write_behind::exactly_once::Reading<Option<i128>>;
 
 /// Whoever waits for one of these may give up.
 #[async_trait]
@@ -42,14 +30,9 @@ pub(crate) trait Counters: Send + Sync + 'static {
     }
 
     /// One step of what is to be done in the background: what flushes have put down elsewhere is moved to the totals.
-    /// Returns how long to wait until the next step; `None` if there is nothing to do, ever.
+    /// Returns how long to wait until the next step, zero if there is more; `None` if there is nothing to do, ever.
     async fn fold(&self) -> Result<Option<Duration>, StoreError> {
         Ok(None)
-    }
-
-    /// Folds what is there at the end: nobody may be there to do it later.
-    async fn fold_all(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 
@@ -70,41 +53,13 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// `applied`: what is in flight is in the database already. `None` for a key never seen.
-    pub(crate) fn new(key: &str, stored: Option<i128>, seen: &Peek<Sum<i64>>, applied: bool) -> Option<Self> {
-        if stored.is_none() && seen.is_empty() {
+    /// `None` for a key never seen.
+    pub(crate) fn new(key: &str, exact: Exact<Option<i128>, Sum<i64>>) -> Option<Self> {
+        if exact.stored.is_none() && exact.waiting.is_empty() {
             return None;
         }
-        let in_flight = seen.in_flight.filter(|_| !applied).map(|(sum, _)| sum);
-        let pending = seen.pending.iter().chain(&in_flight).map(|sum| i128::from(sum.0)).sum();
-        let persisted = stored.unwrap_or(0);
+        let persisted = exact.stored.unwrap_or(0);
+        let pending = exact.waiting.iter().map(|sum| i128::from(sum.0)).sum();
         Some(Counter { key: key.to_owned(), persisted, pending, total: persisted + pending })
     }
-}
-
-/// How often a read begins anew when a flush got in between.
-const ATTEMPTS: usize = 100;
-
-/// Reads a counter exactly while it is being counted and written: see [`Peek::stayed_until`].
-///
-/// Exact where what was flushed can be read. With `--sink nats` it may still be in the stream.
-pub(crate) async fn read(
-    buffer: &SummingBuffer<String, i64>,
-    counters: &dyn Counters,
-    key: &str,
-) -> Result<Option<Counter>, StoreError> {
-    for _ in 0..ATTEMPTS {
-        let seen = buffer.peek(key);
-        let reading = counters.read(key, seen.in_flight.map(|(_, batch)| batch)).await?;
-        let applied = match reading.fate {
-            None | Some(Fate::Void) => false,
-            Some(Fate::Applied) => true,
-            // Some of it was refused, which the buffer is about to hear.
-            Some(_) => continue,
-        };
-        if seen.stayed_until(&buffer.peek(key)) {
-            return Ok(Counter::new(key, reading.value, &seen, applied));
-        }
-    }
-    Err("the counter moves too fast".into())
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
+use write_behind::exactly_once::StoreError;
 use write_behind::{Leftovers, ShutdownError, Sum, SummingBuffer};
 
 use crate::backend::Backend;
@@ -21,13 +22,12 @@ pub(crate) async fn drain(
     deadline: Instant,
 ) -> bool {
     let patience = deadline.saturating_duration_since(Instant::now());
-    let mut left: Vec<_> = tokio::select! {
+    let mut left = Vec::new();
+    tokio::select! {
         biased;
-        () = backend.outage(), if journal.is_some() => Leftovers::default(),
-        left = shut_down(buffer, patience) => left,
+        () = backend.outage(), if journal.is_some() => {}
+        undelivered = shut_down(buffer, patience) => left.extend(undelivered),
     }
-    .into_iter()
-    .collect();
     // `handle_error` may be at work on a key at the deadline, and keep its data after that.
     let unaccounted = loop {
         left.extend(shut_down(buffer, Duration::ZERO).await);
@@ -37,20 +37,20 @@ pub(crate) async fn drain(
         }
         sleep(Duration::from_millis(5)).await;
     };
+
     let path = backend.letters.path().display();
-    let saved = left.is_empty()
-        || backend
-            .letters
-            .add_undelivered(&left)
-            .inspect_err(|error| {
+    let (mut saved, journaled) = (true, buffer.stats().journaled);
+    if !left.is_empty() {
+        match (backend.letters.add_undelivered(&left), journal) {
+            (Ok(_), Some(journal)) => journal::set_aside(journal),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                saved = false;
                 tracing::error!(%error, "{path} cannot be written to; what could not be stored:");
                 left.iter().for_each(|left| tracing::error!("{left:?}"));
-            })
-            .is_ok();
-    if let (Some(journal), true) = (journal, saved && !left.is_empty()) {
-        journal::set_aside(journal);
+            }
+        }
     }
-    let journaled = buffer.stats().journaled;
     if journaled > 0 {
         tracing::info!("{journaled} increments stay in the journal, for the next start");
     }
@@ -63,7 +63,11 @@ pub(crate) async fn drain(
     }
     // Nor is there anybody to fold it if what is in memory could not be written.
     let until = if journaled > 0 { Instant::now() } else { deadline.max(Instant::now()) };
-    match timeout_at(until, backend.counters.fold_all()).await {
+    let fold_all = async {
+        while backend.counters.fold().await? == Some(Duration::ZERO) {}
+        Ok::<_, StoreError>(())
+    };
+    match timeout_at(until, fold_all).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the log is folded by the next process"),
         Err(_) => tracing::warn!("no time was left to fold the log: the next process does it"),

@@ -6,23 +6,23 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use write_behind::exactly_once::StoreErrorKind;
+use write_behind::exactly_once::{StoreErrorKind, read_exactly_async};
 use write_behind::journal::DurableError;
 use write_behind::{InsertError, InsertErrorKind, Stats, SummingBuffer};
 
 use crate::args::{Ack, Mode};
 use crate::backend::Backend;
-use crate::counters::{self, Counter};
+use crate::counters::Counter;
 use crate::dashboard::{self, Dashboard};
 use crate::increment::Increment;
 use crate::journal;
 
 const MAX_BODY: usize = 16 * 1024;
+const SOON: Duration = Duration::from_secs(1);
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -44,47 +44,25 @@ pub(crate) fn router(service: Service, metrics: Router<Service>) -> Router {
         .route("/healthz", get(healthz))
         .merge(dashboard::routes())
         .merge(metrics)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)
 }
 
-/// An error as clients see it.
-struct Problem {
-    status: StatusCode,
-    error: String,
-    retry_after: Option<Duration>,
-    /// Whether an increment that was not answered 202 is counted nevertheless.
-    accepted: Option<bool>,
+/// An error as clients see it, with a `Retry-After` where it is worth coming back.
+type Problem = (StatusCode, Option<[(HeaderName, String); 1]>, Json<Value>);
+
+fn problem(status: StatusCode, error: impl Into<String>) -> Problem {
+    (status, None, Json(json!({ "error": error.into() })))
 }
 
-impl Problem {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Problem { status, error: error.into(), retry_after: None, accepted: None }
-    }
-
-    /// 503, and when it is worth coming back.
-    fn unavailable(error: impl Into<String>, retry_after: Duration) -> Self {
-        Problem { retry_after: Some(retry_after), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, error) }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut body = json!({ "error": self.error });
-        if let Some(accepted) = self.accepted {
-            body["accepted"] = accepted.into();
-        }
-        let mut response = (self.status, Json(body)).into_response();
-        if let Some(wait) = self.retry_after {
-            let seconds = wait.as_millis().div_ceil(1_000).max(1) as u64;
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
-    }
+fn unavailable(error: impl ToString, wait: Duration) -> Problem {
+    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+    let (status, _, body) = problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    (status, Some([(header::RETRY_AFTER, seconds.to_string())]), body)
 }
 
 async fn increment(
@@ -92,12 +70,12 @@ async fn increment(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes"))
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            problem(status, format!("the body is larger than {MAX_BODY} bytes"))
         }
-        status => Problem::new(status, rejection.body_text()),
+        status => problem(status, rejection.body_text()),
     })?;
-    let increment = Increment::parse(&body).map_err(|(status, error)| Problem::new(status, error))?;
+    let increment = Increment::parse(&body).map_err(|(status, error)| problem(status, error))?;
     match service.mode {
         Mode::Buffered => service.add(&increment).await?,
         Mode::Sync => service.write(&increment).await?,
@@ -108,53 +86,48 @@ async fn increment(
 
 impl Service {
     async fn add(&self, Increment { key, value }: &Increment) -> Result<(), Problem> {
-        match self.ack {
-            Ack::Accepted => self.buffer.add(key.as_str(), *value).map_err(|refused| self.refused(&refused)),
-            Ack::Durable => {
-                self.buffer.add_durable_async(key.as_str(), *value).await.map_err(|error| match error {
-                    DurableError::Refused(refused) => self.refused(&refused),
-                    // Without a time to come back: sent again, it counts twice.
-                    error => Problem {
-                        accepted: Some(true),
-                        ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-                    },
-                })
-            }
+        if self.ack == Ack::Accepted {
+            return self.buffer.add(key.as_str(), *value).map_err(|refused| self.refused(&refused));
         }
+        self.buffer.add_durable_async(key.as_str(), *value).await.map_err(|error| match error {
+            DurableError::Refused(refused) => self.refused(&refused),
+            // Without a time to come back: sent again, it counts twice.
+            error => {
+                let body = json!({ "error": error.to_string(), "accepted": true });
+                (StatusCode::SERVICE_UNAVAILABLE, None, Json(body))
+            }
+        })
     }
 
     fn refused(&self, refused: &InsertError<i64>) -> Problem {
         let full = matches!(refused.kind, InsertErrorKind::Full);
-        let wait = if full { self.interval } else { Duration::from_secs(1) };
-        Problem { accepted: Some(false), ..Problem::unavailable(refused.kind.to_string(), wait) }
+        let mut problem = unavailable(refused.kind, if full { self.interval } else { SOON });
+        problem.2["accepted"] = false.into();
+        problem
     }
 
     async fn write(&self, increment: &Increment) -> Result<(), Problem> {
         let result = self.backend.counters.add(&increment.key, increment.value).await;
         self.backend.note(&result);
         result.map_err(|error| match error.kind() {
-            StoreErrorKind::Rejected => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            _ => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+            StoreErrorKind::Rejected => problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            _ => unavailable(error, SOON),
         })
     }
 }
 
+/// Exact where what was flushed can be read. With `--sink nats` it may still be in the stream.
 async fn counter(
-    State(service): State<Service>,
+    State(Service { buffer, backend, .. }): State<Service>,
     key: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Counter>, Problem> {
-    let Path(key) = key.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let Path(key) = key.map_err(|rejection| problem(rejection.status(), rejection.body_text()))?;
     if key.contains('\0') {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
+        return Err(problem(StatusCode::NOT_FOUND, "no counter has U+0000 in its key"));
     }
-    let counter = match service.backend.totals.get() {
-        Some(totals) => totals.read(&service.buffer, &key),
-        None => counters::read(&service.buffer, &*service.backend.counters, &key)
-            .await
-            .map_err(|error| Problem::unavailable(error.to_string(), Duration::from_secs(1)))?,
-    };
-    let never_seen = || Problem::new(StatusCode::NOT_FOUND, format!("{key:?} has never been counted"));
-    counter.map(Json).ok_or_else(never_seen)
+    let exact = read_exactly_async(&buffer, &key, |batch| backend.read(&key, batch)).await;
+    let counter = Counter::new(&key, exact.map_err(|error| unavailable(error, SOON))?);
+    counter.map(Json).ok_or_else(|| problem(StatusCode::NOT_FOUND, format!("{key:?} has never been counted")))
 }
 
 async fn stats(State(service): State<Service>) -> Json<Value> {
@@ -181,7 +154,7 @@ pub(crate) fn report(Service { mode, buffer, backend, .. }: &Service, stats: &St
 }
 
 /// Whether the last write went through.
-async fn healthz(State(service): State<Service>) -> Response {
+async fn healthz(State(service): State<Service>) -> (StatusCode, Json<Value>) {
     let (status, mut body) = match service.backend.trouble() {
         None => (StatusCode::OK, json!({ "status": "ok" })),
         Some(error) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "degraded", "error": error })),
@@ -189,5 +162,5 @@ async fn healthz(State(service): State<Service>) -> Response {
     if let Some(report) = journal::report(&service.buffer, &service.buffer.stats()) {
         body["journal"] = report;
     }
-    (status, Json(body)).into_response()
+    (status, Json(body))
 }

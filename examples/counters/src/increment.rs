@@ -39,8 +39,8 @@ fn read(json: &str) -> Result<Increment, String> {
     let fields: Fields<'_> =
         serde_json::from_str(json).map_err(|error| format!("the body makes no sense: {error}"))?;
     let key = fields.key.ok_or("`key` is missing")?.get();
-    let value = fields.value.ok_or("`value` is missing");
-    Ok(Increment { key: parse_key(key)?, value: parse_value(value?.get())? })
+    let value = fields.value.ok_or("`value` is missing")?.get();
+    Ok(Increment { key: parse_key(key)?, value: parse_value(value)? })
 }
 
 fn parse_key(json: &str) -> Result<String, String> {
@@ -58,8 +58,8 @@ fn parse_key(json: &str) -> Result<String, String> {
 }
 
 fn parse_value(json: &str) -> Result<i64, String> {
-    let digits = json.strip_prefix('-').unwrap_or(json);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    // An integer that is too large is one, and is told so.
+    if !json.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("`value` must be an integer, written without fraction or exponent".to_owned());
     }
     json.parse().map_err(|_| format!("`value` must be between {} and {}", i64::MIN, i64::MAX))

@@ -2,16 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use metrics::{counter, gauge};
+use metrics::gauge;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
-use write_behind::journal::{Journal, Recovered};
-use write_behind::{Stats, Sum, SummingBuffer};
-
-pub(crate) fn open(path: &Path) -> Journal<String, Sum<i64>> {
-    // Not the names of types, which may change with a release.
-    Journal::at(path).schema("counters: text -> 64 bits")
-}
+use write_behind::journal::Recovered;
+use write_behind::{Stats, SummingBuffer};
 
 /// Says what was found.
 pub(crate) fn announce(path: Option<&Path>, found: Option<Recovered>) {
@@ -34,13 +29,10 @@ pub(crate) fn report(buffer: &SummingBuffer<String, i64>, stats: &Stats) -> Opti
     }))
 }
 
-/// For Prometheus.
+/// For Prometheus: what the library does not publish by itself, and since when it cannot be written.
 pub(crate) fn publish(buffer: &SummingBuffer<String, i64>) {
     let Some(found) = buffer.recovered() else { return };
-    let stats = buffer.stats();
-    counter!("counters_journal_commits_total").absolute(stats.journal_commits);
-    counter!("counters_journal_failures_total").absolute(stats.journal_failures);
-    let failing = stats.journal_failing_for.unwrap_or_default();
+    let failing = buffer.stats().journal_failing_for.unwrap_or_default();
     gauge!("counters_journal_failing_seconds").set(failing.as_secs_f64());
     gauge!("counters_journal_epoch").set(found.epoch as f64);
     gauge!("counters_journal_found_increments").set(found.inserts as f64);

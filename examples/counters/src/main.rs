@@ -14,8 +14,6 @@ mod drain;
 mod http;
 mod increment;
 mod journal;
-#[cfg(feature = "postgres")]
-mod log_table;
 mod metrics;
 #[cfg(feature = "nats")]
 mod nats;
@@ -28,6 +26,7 @@ mod totals;
 
 use std::error::Error;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,18 +40,15 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use write_behind::dead_letters::{Burying, DeadLetters};
+use write_behind::dead_letters::{Burying, DeadLetters, Replayed};
 use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
+use write_behind::journal::Journal;
 use write_behind::{Buffer, Builder, FlushWaitError, MetricsObserver, RetryPolicy, Sum};
 
-#[cfg(not(feature = "nats"))]
-use crate::absent::nats;
-#[cfg(not(feature = "redis"))]
-use crate::absent::redis;
-#[cfg(not(feature = "postgres"))]
-use crate::absent::{log_table, postgres};
-use crate::args::{Args, Target};
-use crate::backend::{Backend, Incidents, Noted};
+#[cfg(not(feature = "full"))]
+use crate::absent::*;
+use crate::args::{Args, Database, SinkKind};
+use crate::backend::{Backend, Noted};
 use crate::counters::Counters;
 use crate::dashboard::{Dashboard, Watched};
 use crate::http::Service;
@@ -93,21 +89,36 @@ fn main() -> ExitCode {
 
 /// Runs until a signal comes.
 async fn run(args: &Args) -> Ended {
-    let target = Target::choose(args)?;
-    // Before anything is changed.
+    args.check()?;
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    if target.is_in(&args.data) || args.uses_data() {
+    let sink = (args.sink, args.database(), args.redis.clone(), args.nats.clone());
+    let serving: Pin<Box<dyn Future<Output = Ended> + '_>> = match sink {
+        (SinkKind::Upsert, Database::Sqlite(path), ..) => Box::pin(sqlite::run(path, args, listener)),
+        #[cfg(feature = "postgres")]
+        (SinkKind::Upsert, Database::Postgres(address), ..) => {
+            Box::pin(postgres::run(*address, args, listener))
+        }
+        #[cfg(feature = "postgres")]
+        (SinkKind::LogTable, Database::Postgres(address), ..) => {
+            Box::pin(postgres::run_logged(*address, args, listener))
+        }
+        #[cfg(not(feature = "postgres"))]
+        (_, Database::Postgres(absent), ..) => match *absent {},
+        #[cfg(feature = "redis")]
+        (SinkKind::Redis, _, Some(server), _) => Box::pin(redis::run(server, args, listener)),
+        #[cfg(feature = "nats")]
+        (SinkKind::Nats, Database::Postgres(address), _, Some(server)) => {
+            Box::pin(nats::run(server, *address, args, listener))
+        }
+        _ => return Err(args::needs_postgres(args.sink).into()),
+    };
+    // Nothing was changed before.
+    if args.uses_data() {
         let problem = |error| format!("the folder {} cannot be used: {error}", args.data.display());
         fs::create_dir_all(&args.data).map_err(problem)?;
     }
-    match target {
-        Target::Sqlite(path) => sqlite::run(&path, args, listener).await,
-        Target::Postgres(address) => postgres::run(*address, args, listener).await,
-        Target::LogTable(address) => log_table::run(*address, args, listener).await,
-        Target::Redis(address) => redis::run(address, args, listener).await,
-        Target::Nats(server, address) => nats::run(*server, *address, args, listener).await,
-    }
+    serving.await
 }
 
 fn cannot(error: impl std::fmt::Display) -> String {
@@ -119,6 +130,7 @@ async fn serve<S>(store: S, counters: Arc<dyn Counters>, args: &Args, listener: 
 where
     S: AsyncStore<String, Sum<i64>> + 'static,
 {
+    // What cannot be stored goes to a file, and from there to the database at the next start.
     let path = args.dead_letter();
     let cannot_use =
         |error: io::Error| format!("the dead-letter file {} cannot be used: {error}", path.display());
@@ -126,16 +138,18 @@ where
     let backend = Arc::new(Backend::new(counters, letters));
     let store = Noted { store, backend: Arc::clone(&backend), twice: args.send_twice };
     let sink = Arc::new(Burying::new(ExactlyOnce::new(store), Arc::clone(&backend.letters)));
+    let replayed = replay(&backend.letters, &sink).await.map_err(cannot_use)?;
+    if replayed.stopped {
+        return Err(cannot(replayed.first_problem.unwrap_or_default()).into());
+    }
 
-    replay(&backend, &sink).await.map_err(cannot_use)??;
     if args.hydrate {
         backend.counters.await_predecessors().await.map_err(cannot)?;
     }
-    let incidents = Incidents(Arc::clone(&backend));
     let metrics = metrics::routes()?;
     let dashboard = Arc::<Dashboard>::default();
     let watched = Watched { sink: Arc::clone(&sink), dashboard: Arc::clone(&dashboard) };
-    let builder = builder(args).observer(incidents).observer(Arc::clone(&dashboard));
+    let builder = builder(args).observer(Arc::clone(&backend)).observer(Arc::clone(&dashboard));
     let buffer = builder.observer(MetricsObserver::new()).start_async(watched)?;
     journal::announce(args.journal.as_deref(), buffer.recovered());
     sink.sink().register_async::<String, Sum<i64>>(buffer.writer()).await.map_err(cannot)?;
@@ -159,28 +173,26 @@ where
 }
 
 /// Applies what earlier runs could not store, each once, before anything new is written.
-async fn replay<S>(backend: &Backend, sink: &Arc<Sink<S>>) -> io::Result<Result<(), String>>
+async fn replay<S>(letters: &DeadLetters<String, Sum<i64>>, sink: &Arc<Sink<S>>) -> io::Result<Replayed>
 where
     S: AsyncStore<String, Sum<i64>> + 'static,
 {
-    let (letters, store) = (&backend.letters, sink.sink().store());
+    let store = sink.sink().store();
     let void = async |batch| match store.void(batch, 1).await {
         // Of one that had a journal, which is not used any more.
         Ok(Fate::Superseded { by }) => store.void(batch, by).await,
         other => other,
     };
     let replayed = letters.replay_resolving_async(Arc::clone(sink), void).await?;
-    let (path, problem) = (letters.path().display(), replayed.first_problem.unwrap_or_default());
-    if replayed.applied + replayed.had_been > 0 {
-        info!("{path}: {} dead letters applied, {} had been already", replayed.applied, replayed.had_been);
+    let Replayed { applied, had_been, left, .. } = replayed;
+    let (path, problem) = (letters.path().display(), replayed.first_problem.as_deref().unwrap_or_default());
+    if applied + had_been > 0 {
+        info!("{path}: {applied} dead letters applied, {had_been} had been already");
     }
-    if replayed.stopped {
-        return Ok(Err(cannot(problem)));
+    if left > 0 && !replayed.stopped {
+        warn!("{path}: {left} dead letters stay, the first because {problem}");
     }
-    if replayed.left > 0 {
-        warn!("{path}: {} dead letters stay, the first because {problem}", replayed.left);
-    }
-    Ok(Ok(()))
+    Ok(replayed)
 }
 
 fn builder(args: &Args) -> Builder<String, Sum<i64>> {
@@ -200,11 +212,12 @@ fn builder(args: &Args) -> Builder<String, Sum<i64>> {
     if let Some(inserts) = args.flush_at_count {
         builder = builder.flush_at_count(inserts);
     }
-    if let Some(path) = &args.journal {
-        builder = builder.journal(journal::open(path));
-    }
     if let Some(updates) = args.max_updates {
         builder = builder.flush_all_at_count(updates);
+    }
+    if let Some(path) = &args.journal {
+        // Not the names of types, which may change with a release.
+        builder = builder.journal(Journal::at(path).schema("counters: text -> 64 bits"));
     }
     builder
 }

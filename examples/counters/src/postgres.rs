@@ -10,7 +10,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use write_behind::exactly_once::StoreError;
 use write_behind::{BatchId, Sum};
-use write_behind_postgres::{Error, Ledger, PostgresStore, Sums};
+use write_behind_postgres::{Ledger, LoggedSums, PostgresStore, Sums};
 
 use crate::args::Args;
 use crate::counters::{Counters, Reading, checked_total};
@@ -20,10 +20,9 @@ pub(crate) type Address = Config;
 
 /// Does not connect yet.
 pub(crate) fn address(url: &str) -> Result<Address, String> {
-    let parsed: Result<Config, _> = url.parse();
-    let mut address = parsed.map_err(|error| match std::error::Error::source(&error) {
-        Some(cause) => format!("not a valid Postgres address: {cause}"),
-        None => format!("not a valid Postgres address: {error}"),
+    let mut address: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("not a valid Postgres address: {}", cause.unwrap_or_else(|| error.to_string()))
     })?;
     if address.get_ssl_mode() == SslMode::Require && cfg!(not(feature = "tls")) {
         return Err("this build has no TLS: build it with `--features tls`".to_owned());
@@ -43,10 +42,26 @@ pub(crate) async fn run(address: Address, args: &Args, listener: TcpListener) ->
     serve(Arc::clone(&store), store, args, listener).await
 }
 
+/// Batches are appended to a log, which is folded into the totals.
+pub(crate) async fn run_logged(address: Address, args: &Args, listener: TcpListener) -> Ended {
+    let store = Arc::new(PostgresStore::connect_with(address, logged(), ledger()).await.map_err(cannot)?);
+    serve(Arc::clone(&store), store, args, listener).await
+}
+
+pub(crate) fn logged() -> LoggedSums<String> {
+    LoggedSums::new("counters").log("counter_log").key("key").value("value")
+}
+
+/// Others who use the database.
+const OTHERS: &str = "
+    select count(*) from pg_stat_activity where pid <> pg_backend_pid()
+    and datname = current_database() and application_name = current_setting('application_name')";
+
 #[async_trait]
 impl Counters for PostgresStore<Sums<String, Sum<i64>>> {
     async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
-        read(self, "select value::text from counters where key = $1", key, batch).await
+        let reading = self.read("select value from counters where key = $1", &[&key], batch).await?;
+        Ok(reading.map(|row| row.get::<_, Option<i64>>(0).map(i128::from)))
     }
 
     async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
@@ -56,68 +71,67 @@ impl Counters for PostgresStore<Sums<String, Sum<i64>>> {
     /// What a process was writing when it was killed is still carried out, and its session ends after that. Read before,
     /// the counters would lack it for ever.
     async fn await_predecessors(&self) -> Result<(), StoreError> {
-        const OTHERS: &str = "
-            select count(*) from pg_stat_activity where pid <> pg_backend_pid()
-            and datname = current_database() and application_name = current_setting('application_name')";
         let deadline = Instant::now() + Duration::from_secs(5);
-        let waited = self.with_connection(async |client| {
-            loop {
-                let others: i64 = client.query_one(OTHERS, &[]).await?.get(0);
-                if others == 0 {
-                    return Ok(());
-                }
-                if Instant::now() >= deadline {
+        let count = async || {
+            let row = self.with_connection(async |client| Ok(client.query_one(OTHERS, &[]).await?)).await?;
+            Ok::<i64, StoreError>(row.get(0))
+        };
+        loop {
+            match count().await? {
+                0 => return Ok(()),
+                others if Instant::now() >= deadline => {
                     tracing::warn!(
                         "{others} other sessions use this database; --hydrate is for its only writer: \
                          reads will not show what others write"
                     );
                     return Ok(());
                 }
-                sleep(Duration::from_millis(20)).await;
+                _ => sleep(Duration::from_millis(20)).await,
             }
-        });
-        Ok(waited.await?)
+        }
     }
 
     async fn load(&self) -> Result<Vec<(String, i64)>, StoreError> {
-        let rows = self.with_connection(async |client| {
-            Ok(client.query("select key, coalesce(value, 0) from counters", &[]).await?)
-        });
-        Ok(rows.await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+        let all = "select key, coalesce(value, 0) from counters";
+        let rows = self.with_connection(async |client| Ok(client.query(all, &[]).await?)).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 }
 
-/// `value`: what gives the total of `$1` as text.
-pub(crate) async fn read<W: Sync>(
-    store: &PostgresStore<W>,
-    value: &str,
-    key: &str,
-    batch: Option<BatchId>,
-) -> Result<Reading, StoreError> {
-    let (instance, sequence) = batch.map(|batch| (batch.instance as i64, batch.sequence as i64)).unzip();
-    let fates = ledger().fates();
-    let query = format!("select ({value}), (select fate from {fates} where instance = $2 and sequence = $3)");
-    let row = store.with_connection(async |client| {
-        let read = client.prepare_cached(&query).await?;
-        Ok(client.query_one(&read, &[&key, &instance, &sequence]).await?)
-    });
-    let row = row.await?;
-    Reading::new(row.get::<_, Option<&str>>(0).map(str::parse).transpose()?, row.get(1))
+/// How many keys are folded at once.
+const KEYS: u32 = 1_000;
+/// How long to wait when all have been.
+const PAUSE: Duration = Duration::from_millis(250);
+
+#[async_trait]
+impl Counters for PostgresStore<LoggedSums<String>> {
+    async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
+        Ok(self.read_total(&key.to_owned(), batch).await?)
+    }
+
+    async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
+        add(self, key, value).await
+    }
+
+    async fn fold(&self) -> Result<Option<Duration>, StoreError> {
+        let folded = PostgresStore::fold(self, KEYS).await?;
+        Ok(Some(if folded == u64::from(KEYS) { Duration::ZERO } else { PAUSE }))
+    }
 }
 
-pub(crate) async fn add<W: Sync>(store: &PostgresStore<W>, key: &str, value: i64) -> Result<(), StoreError> {
+async fn add<W: Sync>(store: &PostgresStore<W>, key: &str, value: i64) -> Result<(), StoreError> {
     let added = store.with_connection(async |client| {
         let step = client.transaction().await?;
         let insert = "insert into counters (key, value) values ($1, 0) on conflict do nothing";
         step.execute(insert, &[&key]).await?;
         let select = "select coalesce(value, 0) from counters where key = $1 for update";
         let before = step.query_one(select, &[&key]).await?.get(0);
-        let total = checked_total(key, before, value).map_err(Error::rejected)?;
+        let total = match checked_total(key, before, value) {
+            Ok(total) => total,
+            Err(problem) => return Ok(Err(problem)),
+        };
         step.execute("update counters set value = $2 where key = $1", &[&key, &total]).await?;
-        Ok(step.commit().await?)
+        Ok(Ok(step.commit().await?))
     });
-    added.await.map_err(|error| match error {
-        Error::Rejected(why) => StoreError::rejected(why),
-        error => error.into(),
-    })
+    added.await?.map_err(StoreError::rejected)
 }

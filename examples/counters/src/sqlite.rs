@@ -1,7 +1,7 @@
 //! Counters in a SQLite file.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +15,16 @@ use crate::args::Args;
 use crate::counters::{Counters, Reading, checked_total};
 use crate::{Ended, cannot, serve};
 
-pub(crate) async fn run(path: &Path, args: &Args, listener: TcpListener) -> Ended {
+const TOTAL: &str = "select value from counters where key = ?1";
+
+pub(crate) async fn run(path: PathBuf, args: &Args, listener: TcpListener) -> Ended {
     let sums = Sums::<String, Sum<i64>>::new("counters").key("key").value("value");
     let ledger = Ledger::new().name("counter");
-    let store = SqliteStore::open_with(path, sums, ledger.clone()).map_err(cannot)?;
-    let reads = Reads::open(path, &ledger).map_err(cannot)?;
+    let store = SqliteStore::open_with(&path, sums, ledger.clone()).map_err(cannot)?;
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    let reads = Reads { connection: Arc::new(Mutex::new(connection)), ledger };
     serve(OnThreads::new(Arc::new(store)), Arc::new(reads), args, listener).await
 }
 
@@ -27,22 +32,10 @@ pub(crate) async fn run(path: &Path, args: &Args, listener: TcpListener) -> Ende
 struct Reads {
     /// Guards the connection for the whole of a read.
     connection: Arc<Mutex<Connection>>,
-    read: Arc<str>,
+    ledger: Ledger,
 }
 
 impl Reads {
-    fn open(path: &Path, ledger: &Ledger) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(Duration::from_secs(10))?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        let read = format!(
-            "select (select value from counters where key = ?1),
-                    (select fate from {} where instance = ?2 and sequence = ?3)",
-            ledger.fates()
-        );
-        Ok(Reads { connection: Arc::new(Mutex::new(connection)), read: read.into() })
-    }
-
     /// SQLite blocks, so its work is done on a thread for that.
     async fn with<T: Send + 'static>(
         &self,
@@ -57,24 +50,20 @@ impl Reads {
 #[async_trait]
 impl Counters for Reads {
     async fn read(&self, key: &str, batch: Option<BatchId>) -> Result<Reading, StoreError> {
-        let (key, query) = (key.to_owned(), Arc::clone(&self.read));
-        let batch = batch.map(|batch| (batch.instance as i64, batch.sequence as i64)).unzip();
-        self.with(move |connection| {
-            let mut read = connection.prepare_cached(&query)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            let (value, fate): (Option<i64>, Option<String>) =
-                read.query_row(params![key, batch.0, batch.1], row)?;
-            Reading::new(value.map(i128::from), fate.as_deref())
-        })
-        .await
+        let (key, ledger) = (key.to_owned(), self.ledger.clone());
+        let total = move |step: &Transaction<'_>| {
+            let mut total = step.prepare_cached(TOTAL)?;
+            Ok(total.query_row([key], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten())
+        };
+        let reading = self.with(move |connection| Ok(ledger.read(connection, batch, total)?)).await?;
+        Ok(reading.map(|value| value.map(i128::from)))
     }
 
     async fn add(&self, key: &str, value: i64) -> Result<(), StoreError> {
         let key = key.to_owned();
         self.with(move |connection| {
             let step = Transaction::new(connection, TransactionBehavior::Immediate)?;
-            let query = "select value from counters where key = ?1";
-            let before = step.query_row(query, params![key], |row| row.get(0)).optional()?;
+            let before = step.query_row(TOTAL, [&key], |row| row.get(0)).optional()?;
             let total = checked_total(&key, before.unwrap_or(0), value).map_err(StoreError::rejected)?;
             let upsert = "insert into counters (key, value) values (?1, ?2)
                           on conflict (key) do update set value = excluded.value";

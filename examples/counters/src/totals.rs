@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use write_behind::exactly_once::Fate;
-use write_behind::{BatchId, FlushBatch, Sum, SummingBuffer};
+use write_behind::{BatchId, FlushBatch, Sum};
 
-use crate::counters::Counter;
+use crate::counters::Reading;
 
 /// What the database holds, as far as this process knows: what it held at the start, and what this process has written
 /// since. One entry for each counter there is, for ever: 100 to 150 bytes and the key.
 pub(crate) struct Totals {
-    /// Guards each total, and the last of this process's batches that it contains. The buffer is looked into while this
-    /// is held, and never the other way round.
+    /// Guards each total, and the last of this process's batches that it contains. A key is in one batch at a time, so
+    /// the last one is enough to know it by.
     persisted: RwLock<HashMap<String, (i64, Option<BatchId>)>>,
 }
 
@@ -22,8 +22,7 @@ impl Totals {
         Totals { persisted: RwLock::new(loaded.into_iter().map(entry).collect()) }
     }
 
-    /// Takes in what the database has said of a batch, before the buffer is told. It may say so more than once. A key is
-    /// in one batch at a time, so the last one is enough to know it by.
+    /// Takes in what the database has said of a batch, before the buffer is told. It may say so more than once.
     pub(crate) fn apply(&self, batch: &FlushBatch<String, Sum<i64>>, fate: &Fate) {
         let refused = match fate {
             Fate::Applied => &[][..],
@@ -44,14 +43,11 @@ impl Totals {
         }
     }
 
-    /// Reads a counter. No batch can be taken in while the lock is held, so what is in flight is persisted already if it
-    /// is in the last batch taken in.
-    pub(crate) fn read(&self, buffer: &SummingBuffer<String, i64>, key: &str) -> Option<Counter> {
+    /// Reads a counter, and whether `batch` is in it.
+    pub(crate) fn read(&self, key: &str, batch: Option<BatchId>) -> Reading {
         let totals = self.persisted.read().unwrap_or_else(PoisonError::into_inner);
-        let seen = buffer.peek(key);
-        let total = totals.get(key);
-        let applied =
-            seen.in_flight.is_some_and(|(_, batch)| total.is_some_and(|(_, last)| *last == Some(batch)));
-        Counter::new(key, total.map(|(value, _)| i128::from(*value)), &seen, applied)
+        let (value, last) = totals.get(key).copied().unzip();
+        let is_in_it = batch.is_some() && batch == last.flatten();
+        Reading::new(value.map(i128::from), is_in_it.then_some(Fate::Applied))
     }
 }

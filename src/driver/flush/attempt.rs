@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::Held;
-use super::parts::latest;
+use super::parts::{After, latest};
 use super::undelivered::Conclusion;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, FlushBatch};
@@ -211,7 +211,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let parts = [first, second].into_iter().filter(|part| !part.is_empty());
             let parts = parts.map(|part| {
                 let past = Past { attempts: attempt.event.attempt, cause: cause.clone(), frozen: false };
-                self.part(&mut records, &attempt.event, part, (past, &Standing::Sent), |flights, part| {
+                self.part(&mut records, &attempt.event, part, (past, After::Sent), |flights, part| {
                     flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                 })
             });
@@ -245,16 +245,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let past = Past { attempts: attempt.event.attempt, cause: failure.cause.clone(), frozen };
                 let entry = vec![entry];
                 if let Next::Again(wait) | Next::Split(wait) = next {
-                    let sent = (past, &Standing::Sent);
+                    let sent = (past, After::Sent);
                     let event = self.part(&mut records, &attempt.event, entry, sent, |flights, part| {
                         flights.back_off(part, self.end_of_backoff(wait, attempt.event.attempt));
                     });
                     retried.push((event, wait));
                 } else if self.journal.is_some() {
-                    let doomed = Standing::GivenUp(past.clone());
-                    self.part(&mut records, &attempt.event, entry, (past, &doomed), Flights::doom);
+                    self.part(&mut records, &attempt.event, entry, (past, After::GivenUp), Flights::doom);
                 } else {
-                    let given_up_now = (past, &Standing::Sent);
+                    let given_up_now = (past, After::Sent);
                     let part = self.part(&mut records, &attempt.event, entry, given_up_now, |_, _| ());
                     given_up.push(About { batch: part.batch, ..self.about(attempt, failure, false) });
                 }

@@ -62,7 +62,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// more, because the buffer is shutting down.
     fn send_again(&self, entries: Vec<Entry<K, V>>, about: &About) -> Option<Vec<Entry<K, V>>> {
         let sequence = Sequence::of(about.batch);
-        let jitter = self.settings.schedule.jitter.mul_f64(self.dispatch.chance());
+        let wait = self.interval_and_jitter();
         let mut settlement = Settlement::default();
         let until = {
             // Nothing is put aside meanwhile.
@@ -76,10 +76,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let mut flights = self.dispatch.flights.lock();
             // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
             let hurried = self.life.phase() > Phase::Open;
-            let wait = if hurried { Duration::ZERO } else { self.settings.schedule.interval + jitter };
+            let wait = if hurried { Duration::ZERO } else { wait };
             let until = tick::ceil(self.clock.now().saturating_add(wait));
             records.release(sequence);
-            records.note_batch(sequence, &entries, &Standing::Sent);
+            let ahead = flights.origin(sequence).is_some_and(|origin| origin != sequence);
+            records.note_batch(sequence, &entries, &Standing::Sent { ahead });
             flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
             drop(flights);
             self.want_records(records);

@@ -3,13 +3,14 @@
 //!
 //! `schedule` says what is to be done and when. `attempt` makes one attempt and finds out what follows,
 //! `giving_up` asks `handle_error`, `undelivered` keeps what that leaves; `parts` takes batches apart
-//! and ends them.
+//! and ends them. `spill` moves to disk what there is no room for.
 
 mod attempt;
 pub(crate) mod doorbell;
 mod giving_up;
 mod parts;
 mod schedule;
+mod spill;
 mod trouble;
 mod undelivered;
 
@@ -25,6 +26,7 @@ use crate::batch::{Content, Entry};
 use crate::engine::flights::{Flights, Presence, Stranded};
 use crate::engine::sequence::Sequence;
 use doorbell::Doorbell;
+use spill::SpillWatch;
 use trouble::Trouble;
 
 pub(crate) use schedule::Plan;
@@ -46,6 +48,8 @@ pub(crate) struct Dispatch<K, V> {
     assembly: Mutex<Records<K, V>>,
     /// Guards the source of backoff jitter.
     random: Mutex<SmallRng>,
+    /// Guards those who wait for what was on disk only when they asked. Locked after `flights`.
+    spill_watches: Mutex<Vec<SpillWatch>>,
     doorbell: Doorbell,
     trouble: Trouble,
     hibernating: AtomicBool,
@@ -81,6 +85,7 @@ impl<K, V> Dispatch<K, V> {
             scheduler: Mutex::new(scheduler),
             assembly: Mutex::new(records),
             random: Mutex::new(SmallRng::seed_from_u64(!seed)),
+            spill_watches: Mutex::new(Vec::new()),
             doorbell,
             trouble: Trouble::default(),
             hibernating: AtomicBool::new(false),

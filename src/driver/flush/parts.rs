@@ -17,6 +17,13 @@ use crate::engine::shard::{Settled, Settlement, Ticket};
 use crate::key::Key;
 use crate::observer::FlushEvent;
 
+/// What happens to a part of a batch next.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum After {
+    Sent,
+    GivenUp,
+}
+
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(super) fn batch_id(&self, sequence: Sequence) -> BatchId {
         sequence.id(self.instance)
@@ -24,8 +31,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// The batch is over.
     pub(super) fn end_flight(&self, sequence: Sequence) {
-        let content = self.dispatch.flights.lock().remove(sequence);
+        let (content, origin) = self.dispatch.flights.lock().remove(sequence);
         self.callbacks.let_go(content);
+        self.tell_spilled(origin, None);
         self.note_change();
     }
 
@@ -59,28 +67,48 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         &self,
         records: &mut Records<K, V>,
         whole: &FlushEvent<'a>,
-        mut entries: Vec<Entry<K, V>>,
-        (past, standing): (Past, &Standing),
+        entries: Vec<Entry<K, V>>,
+        going_on: (Past, After),
         go_on: impl FnOnce(&mut Flights<Held<K, V>>, Sequence),
     ) -> FlushEvent<'a> {
-        let sequence = self.dispatch.flights.lock().reserve(1);
-        for (index, entry) in (0..).zip(&mut entries) {
-            let mut shard = self.intake.shard(entry.partition);
-            shard.rebook(entry.hash, (Sequence::of(whole.batch), entry.index), (sequence, index));
-            entry.index = index;
-        }
-        let id = self.batch_id(sequence);
         let inserts = entries.iter().map(Entry::count).sum();
         let (keys, reason, late) = (entries.len(), entries[0].reason, latest(&entries));
-        records.note_batch(sequence, &entries, standing);
-        if let Standing::GivenUp(_) = standing {
-            records.hold(sequence, &entries, standing);
+        let batch = self.carve(records, Sequence::of(whole.batch), entries, going_on, go_on);
+        FlushEvent { batch, keys, inserts, reason, late, ..*whole }
+    }
+
+    /// As [`part`](Self::part), if there is nothing to tell.
+    pub(super) fn carve(
+        &self,
+        records: &mut Records<K, V>,
+        whole: Sequence,
+        mut entries: Vec<Entry<K, V>>,
+        (past, after): (Past, After),
+        go_on: impl FnOnce(&mut Flights<Held<K, V>>, Sequence),
+    ) -> BatchId {
+        let (sequence, ahead) = {
+            let mut flights = self.dispatch.flights.lock();
+            (flights.reserve(1), flights.origin(whole).is_some())
+        };
+        for (index, entry) in (0..).zip(&mut entries) {
+            let mut shard = self.intake.shard(entry.partition);
+            shard.rebook(entry.hash, (whole, entry.index), (sequence, index));
+            entry.index = index;
         }
+        let standing = match after {
+            After::Sent => Standing::Sent { ahead },
+            After::GivenUp => Standing::GivenUp(past.clone()),
+        };
+        records.note_batch(sequence, &entries, &standing);
+        if let After::GivenUp = after {
+            records.hold(sequence, &entries, &standing);
+        }
+        let id = self.batch_id(sequence);
         let content = Arc::new(Content { id, entries });
         let mut flights = self.dispatch.flights.lock();
-        flights.be_part(sequence, content, past);
+        flights.be_part(whole, sequence, content, past);
         go_on(&mut flights, sequence);
-        FlushEvent { batch: id, keys, inserts, reason, late, ..*whole }
+        id
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SchedulerState;
+use super::{Held, SchedulerState};
 use crate::aggregate::Aggregate;
 use crate::batch::Content;
 use crate::driver::core::Core;
@@ -13,6 +13,7 @@ use crate::driver::intake::HOLD;
 use crate::driver::journal::Records;
 use crate::driver::sync::Ordering;
 use crate::driver::wait::life::Phase;
+use crate::engine::flights::Flights;
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::Numbering;
 use crate::engine::tick::{self, Tick};
@@ -38,6 +39,26 @@ pub(crate) struct Plan {
     pub(crate) turn: Option<Turn>,
     /// Observers are to be told the statistics.
     pub(crate) measure: bool,
+}
+
+/// Where batches go that are put together.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    ToSink,
+    /// There is no room for them in memory.
+    ToDisk,
+}
+
+impl Way {
+    fn launch<K, V>(self, flights: &mut Flights<Held<K, V>>, sequence: Sequence, batch: Held<K, V>) {
+        match self {
+            Way::ToSink => flights.launch(sequence, batch),
+            Way::ToDisk => {
+                let need = batch.need();
+                flights.spill(sequence, batch, need);
+            }
+        }
+    }
 }
 
 /// A turn in a buffer's rest.
@@ -66,6 +87,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let overdue = self.dispatch.flights.lock().expire(now);
         let survey = self.survey(&mut state, tick::floor(now));
         self.fetch(&mut state, survey.due);
+        self.spill(&mut state);
         let idle = survey.empty && self.dispatch.flights.lock().is_idle();
         let drained_at = self.life.deadline().filter(|_| phase == Phase::Draining);
         let closed = phase == Phase::Draining && (idle || drained_at.is_some_and(|deadline| deadline <= now));
@@ -149,7 +171,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// How many batches wait ready-made at most, so that workers need not wait for the scheduler. Those of
     /// single keys are smaller, so they are more.
-    fn lookahead(&self) -> usize {
+    pub(super) fn lookahead(&self) -> usize {
         let each = if self.callbacks.takes_batches() { 1 } else { 16 };
         each * self.settings.flushing.concurrency
     }
@@ -161,24 +183,36 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.callbacks.takes_batches() { left < most } else { left == 0 || left == most / 2 }
     }
 
-    /// Makes batches of what is due, as long as few are waiting.
+    /// Makes batches of what is due, as long as few are waiting. Older ones that are on disk go first.
     fn fetch(&self, state: &mut SchedulerState<K, V>, mut due: bool) {
+        if self.dispatch.flights.lock().stands_back() {
+            return self.want_loaded();
+        }
         while due {
-            let room = self.lookahead().saturating_sub(self.dispatch.flights.lock().fresh());
+            let room = self.room_for_batches();
             if room == 0 {
                 return;
             }
-            due = self.assemble(state, room);
+            due = self.assemble(state, room, Way::ToSink);
         }
     }
 
+    /// How many more batches there is use for.
+    fn room_for_batches(&self) -> usize {
+        let flights = self.dispatch.flights.lock();
+        let fresh = self.lookahead().saturating_sub(flights.fresh());
+        if self.settings.bounds.overflow.max_spilled().is_none() {
+            return fresh;
+        }
+        fresh.min(self.more_in_motion(&flights))
+    }
+
     /// Puts a batch of what is due together, or batches of single keys as far as there is `room`, and
-    /// readies them. False if nothing is due.
-    fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize) -> bool {
+    /// sends them on their way. False if nothing is due.
+    pub(super) fn assemble(&self, state: &mut SchedulerState<K, V>, room: usize, way: Way) -> bool {
         let mut records = self.dispatch.assembly.lock();
         let together = self.callbacks.takes_batches();
-        let (most, batches) =
-            if together { (self.settings.flushing.max_batch_keys, 1) } else { (room, room) };
+        let (most, batches) = if together { (self.most_batch_keys(), 1) } else { (room, room) };
         let first = self.dispatch.flights.lock().reserve(batches);
         let numbering = if together { Numbering::Together(first) } else { Numbering::Apart(first) };
         self.take_due(state, most, numbering, &mut records);
@@ -195,14 +229,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             exactly.append(entries);
             let batch = content(first, exactly);
             records.note_taken(&batch);
-            flights.launch(first, batch);
+            way.launch(&mut flights, first, batch);
         } else {
             let end = first.after(entries.len());
             flights.unreserve(end);
             for (sequence, entry) in first.until(end).zip(entries.drain(..)) {
                 let batch = content(sequence, vec![entry]);
                 records.note_taken(&batch);
-                flights.launch(sequence, batch);
+                way.launch(&mut flights, sequence, batch);
             }
         }
         drop(flights);

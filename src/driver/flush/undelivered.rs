@@ -1,10 +1,12 @@
 //! What nobody wanted: kept as undelivered, and offered again.
 
 use std::hash::BuildHasher;
-use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{mem, slice};
 
 use super::Held;
+use super::parts::After;
 use crate::aggregate::Aggregate;
 use crate::batch::{Content, Entry};
 use crate::dead_letter::About;
@@ -16,6 +18,7 @@ use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::flights::{Past, Presence, Standing};
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Need, Settled, Settlement, Ticket};
+use crate::engine::tick;
 use crate::failure::FailureCause;
 use crate::key::Key;
 
@@ -39,12 +42,24 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         conclusion: Conclusion<K, V>,
         failure: Option<&FailureCause>,
     ) {
-        let Conclusion { back, mut kept, gone, whole } = conclusion;
+        let Conclusion { mut back, mut kept, gone, whole } = conclusion;
+        let sequence = Sequence::of(about.batch);
+        let wait = self.interval_and_jitter();
         let (mut put_back, mut let_go) = (Settlement::default(), Vec::with_capacity(back.len()));
         let mut settlement = Settlement::default();
-        let (keys, inserts) = {
+        let (keys, inserts, origin, over) = {
             // Nothing is put aside between the end of a flight and the batch's new stage.
             let mut records = self.dispatch.assembly.lock();
+            let (origin, stands_back) = {
+                let flights = self.dispatch.flights.lock();
+                (flights.origin(sequence), flights.stands_back())
+            };
+            // What is pending goes behind what is on disk, of the same keys too; and it is spilled and loaded without
+            // waiting for its time.
+            let spills = stands_back || self.settings.bounds.overflow.max_spilled().is_some();
+            if spills && self.life.phase() == Phase::Open {
+                self.send_apart(mem::take(&mut back), about, wait, &mut records, &mut put_back);
+            }
             for entry in back {
                 let stays = self.put_back(entry, about, &mut records, &mut put_back, &mut let_go);
                 kept.extend(stays);
@@ -53,19 +68,54 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 let mut shard = self.intake.shard(ticket.partition);
                 shard.settle(slice::from_ref(ticket), Settled::GaveUp, &mut settlement);
             }
-            let told = (kept.len(), kept.iter().map(Entry::count).sum());
-            self.keep(kept, about, whole, &mut records, &mut settlement);
+            let (keys, inserts) = (kept.len(), kept.iter().map(Entry::count).sum());
+            let over = self.keep(kept, about, whole, &mut records, &mut settlement);
             self.want_records(records);
-            told
+            (keys, inserts, origin, over)
         };
         self.callbacks.let_go(let_go);
+        self.tell_spilled(origin, Some(&about.cause));
         self.follow_settlement(put_back, failure);
         self.follow_settlement(settlement, Some(&about.cause));
+        self.tell_spilled(over, None);
         if keys > 0 {
             self.callbacks.observe(|observer| observer.undelivered(&self.settings.name, keys, inserts));
         } else {
-            self.end_flight(Sequence::of(about.batch));
+            self.end_flight(sequence);
         }
+    }
+
+    /// Sends entries again as a batch of their own, an interval and jitter from now. Nothing of them was applied.
+    fn send_apart(
+        &self,
+        entries: Vec<Entry<K, V>>,
+        about: &About,
+        wait: Duration,
+        records: &mut Records<K, V>,
+        settlement: &mut Settlement<K, WaiterRef>,
+    ) {
+        let sequence = Sequence::of(about.batch);
+        for entry in &entries {
+            self.intake.shard(entry.partition).fly_on(&entry.ticket(sequence), settlement);
+        }
+        if entries.is_empty() {
+            return;
+        }
+        let past = Past { attempts: 0, cause: about.cause.clone(), frozen: false };
+        self.carve(records, sequence, entries, (past, After::Sent), |flights, part| {
+            // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
+            let hurried = self.life.phase() > Phase::Open;
+            let wait = if hurried { Duration::ZERO } else { wait };
+            let until = tick::ceil(self.clock.now().saturating_add(wait));
+            flights.back_off(part, until);
+            settlement.armed = Some(until);
+        });
+    }
+
+    /// How long what is put back waits.
+    pub(super) fn interval_and_jitter(&self) -> Duration {
+        let schedule = &self.settings.schedule;
+        schedule.interval + schedule.jitter.mul_f64(self.dispatch.chance())
     }
 
     /// Puts an entry back, or returns it if the buffer is closed. What is left of it is to be dropped where no lock is held.
@@ -93,7 +143,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         None
     }
 
-    /// Keeps entries of a batch as undelivered.
+    /// Keeps entries of a batch as undelivered. Returns which batch that was on disk only is over with it.
     fn keep(
         &self,
         mut entries: Vec<Entry<K, V>>,
@@ -101,11 +151,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         whole: bool,
         records: &mut Records<K, V>,
         settlement: &mut Settlement<K, WaiterRef>,
-    ) {
+    ) -> Option<Sequence> {
         let sequence = Sequence::of(about.batch);
         records.release(sequence);
         if entries.is_empty() {
-            return self.dispatch.flights.lock().replaced(sequence);
+            self.dispatch.flights.lock().replaced(sequence);
+            return None;
         }
         entries.sort_unstable_by_key(|entry| entry.index);
         for (index, entry) in (0..).zip(&mut entries) {
@@ -121,7 +172,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let handed_over = flights.is_handed_over(sequence);
         records.note_batch(sequence, &entries, &Standing::Kept { past, whole, handed_over });
         let content = Arc::new(Content { id: about.batch, entries });
-        flights.keep(sequence, content, frozen, whole);
+        flights.keep(sequence, content, frozen, whole)
     }
 
     /// Offers everything that is kept as undelivered again. Returns how many keys are on their way.
@@ -139,7 +190,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let wanted = uncounted(&content.entries);
         drop(content);
         // Under no lock: it may wake others.
-        let Some(room) = self.intake.draw_keys(wanted) else { return 0 };
+        let need = Need { keys: wanted, weight: 0 };
+        let Some(Need { keys: room, .. }) = self.intake.draw(need) else { return 0 };
         let mut settlement = Settlement::default();
         let Some(Offered { keys, to_put_back }) = self.take_off_again(sequence, room, &mut settlement) else {
             self.intake.give_room(Need { keys: room, weight: 0 });

@@ -220,8 +220,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 Ok(())
             }
             Overflow::Reject => Err(InsertError::new(InsertErrorKind::Full, (probe, item))),
-            Overflow::Block { timeout } | Overflow::FlushOldest { timeout } => match self.may_wait() {
-                Ok(()) => self.insert_when_roomy(spot, probe, item, timeout),
+            waiting => match self.may_wait() {
+                Ok(()) => {
+                    let timeout = waiting.timeout().unwrap_or_default();
+                    self.insert_when_roomy(spot, probe, item, timeout)
+                }
                 Err(refusal) => Err(InsertError::new(refusal.into(), (probe, item))),
             },
         }
@@ -229,7 +232,12 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Makes a batch of the generations with the nearest deadlines due.
     pub(crate) fn hasten(&self) {
-        let most = self.settings.flushing.max_batch_keys;
+        self.hasten_nearest(self.settings.flushing.max_batch_keys);
+        self.dispatch.doorbell().ring();
+    }
+
+    /// Makes about so many generations with the nearest deadlines due, and says how many.
+    pub(crate) fn hasten_nearest(&self, most: usize) -> usize {
         let nearest = |partition| Some((self.intake.look(partition)?.nearest_deadline()?, partition));
         let mut nearest: Vec<_> = (0..self.intake.partitions()).filter_map(nearest).collect();
         nearest.sort_unstable();
@@ -239,7 +247,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             let Some(mut shard) = self.intake.look(partition) else { continue };
             left = left.saturating_sub(shard.hasten(share.min(left)));
         }
-        self.dispatch.doorbell().ring();
+        most - left
     }
 }
 

@@ -276,14 +276,27 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
         stats
     }
 
-    /// Draws room for so many keys, or more. Called without any lock.
-    pub(crate) fn draw_keys(&self, keys: u64) -> Option<u64> {
-        let need = Need { keys, weight: 0 };
-        let room = self.pool.draw(need).or_else(|| {
+    /// Draws so much room, or more. Called without any lock.
+    pub(crate) fn draw(&self, need: Need) -> Option<Need> {
+        self.pool.draw(need).or_else(|| {
             self.recall_room();
             self.pool.draw(need)
-        });
-        room.map(|room| room.keys)
+        })
+    }
+
+    /// Draws so much room, whether there is any or not.
+    pub(crate) fn overdraw(&self, need: Need) {
+        self.pool.overdraw(need);
+    }
+
+    /// Whether half of all room is free besides what is needed.
+    pub(crate) fn has_plenty(&self, need: Need) -> bool {
+        self.pool.has_plenty(need)
+    }
+
+    /// Whether room has run out, also when what is promised is given back.
+    pub(crate) fn is_short(&self, promised: Need) -> bool {
+        self.pool.is_short(promised)
     }
 
     /// Gives room back to the pool. Called without any lock.

@@ -23,8 +23,8 @@ struct Budget {
     /// SeqCst: a giver adds here and then looks for waiters, a waiter announces itself and then
     /// looks here; one of them must see the other.
     available: AtomicU64,
-    /// By how much what a journal has exceeds the limit. Paid with what is given back. Relaxed: only grows before
-    /// the buffer is known to anybody.
+    /// By how much what comes from a journal exceeds the limit. Paid with what is given back. Relaxed: what is given
+    /// back just then pays nothing, and later it does.
     debt: AtomicU64,
 }
 
@@ -57,13 +57,22 @@ impl Budget {
     }
 
     fn overdraw(&self, need: u64) {
-        let drawn = self.available.load(Ordering::SeqCst).min(need);
-        self.available.fetch_sub(drawn, Ordering::SeqCst);
-        self.debt.fetch_add(need - drawn, Ordering::Relaxed);
+        let take = |available: u64| Some(available.saturating_sub(need));
+        let before = self.available.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).unwrap_or(0);
+        self.debt.fetch_add(need.saturating_sub(before), Ordering::Relaxed);
     }
 
     fn is_roomy(&self) -> bool {
-        self.available.load(Ordering::SeqCst) >= self.limit.div_ceil(5)
+        self.is_roomy_with(0)
+    }
+
+    fn is_roomy_with(&self, promised: u64) -> bool {
+        self.available.load(Ordering::SeqCst).saturating_add(promised) >= self.limit.div_ceil(5)
+    }
+
+    /// Whether half of all room is free besides what is needed.
+    fn has_plenty(&self, need: u64) -> bool {
+        self.available.load(Ordering::SeqCst) >= need.saturating_add(self.limit / 2)
     }
 }
 
@@ -98,7 +107,18 @@ impl Pool {
         Some(Need { keys, weight })
     }
 
-    /// Draws room that there may not be. Called before anybody else draws any.
+    /// Whether half of all room is free besides what is needed.
+    pub(crate) fn has_plenty(&self, need: Need) -> bool {
+        self.keys.has_plenty(need.keys) && self.weight.has_plenty(need.weight)
+    }
+
+    /// Whether room has run out, also when what is promised is given back.
+    pub(crate) fn is_short(&self, promised: Need) -> bool {
+        let roomy = self.keys.is_roomy_with(promised.keys) && self.weight.is_roomy_with(promised.weight);
+        self.is_tight() && !roomy
+    }
+
+    /// Draws room that there may not be.
     pub(crate) fn overdraw(&self, need: Need) {
         self.keys.overdraw(need.keys);
         self.weight.overdraw(need.weight);

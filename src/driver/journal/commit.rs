@@ -1,6 +1,7 @@
 //! Collecting what has changed, and writing it.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{Changes, Disk, Head};
@@ -9,9 +10,10 @@ use super::progress::Work;
 use super::{Journal, News, Records};
 use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
+use crate::driver::flush::Held;
 use crate::driver::intake::HOLD;
 use crate::driver::sync::{MutexGuard, Ordering, spawn};
-use crate::engine::flights::Standing;
+use crate::engine::flights::{Recorded, Standing};
 use crate::engine::sequence::Sequence;
 use crate::journal::{CodecError, JournalError, OnDiskFailure};
 use crate::key::Key;
@@ -40,6 +42,8 @@ struct Commit {
     recorded: Vec<Sequence>,
     /// Batches that can be forgotten then.
     ended: Vec<Sequence>,
+    /// Batches that are on disk only: a fresh file gets them from the old one.
+    carried: Vec<Range<u64>>,
     next_sequence: Sequence,
 }
 
@@ -60,6 +64,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         match work {
             Work::Commit { all } => self.commit(journal, &mut **disk, all),
             Work::Replace => self.replace(journal, &mut **disk),
+            Work::Load => self.load(journal, &mut **disk),
             Work::Over => return false,
         }
         drop(place);
@@ -76,7 +81,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
         }
         let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
-        self.write(journal, round, collected, changes_to(disk));
+        let spilled = self.write(journal, round, collected, changes_to(disk));
+        self.leave_spilled(spilled);
     }
 
     /// Collects what has changed in a partition. Says whether there is more.
@@ -106,13 +112,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             changes.pending.settle();
             for batch in &taken.batches {
                 let mut content = Vec::new();
-                frame::write_batch(&*codec, &batch.entries, &Standing::Sent, &mut content)?;
+                frame::write_batch(&*codec, &batch.entries, &Standing::Sent { ahead: false }, &mut content)?;
                 changes.batches.insert(batch.id.sequence, Some(content));
             }
             // Whoever needs a batch's content for itself waits until nobody else has it.
             drop(taken.batches);
             changes.batches.extend(ended.iter().map(|sequence| (sequence.number(), None)));
-            taken.failed.map_or(Ok(Commit { changes, recorded, ended, next_sequence }), Err)
+            let carried = Vec::new();
+            taken.failed.map_or(Ok(Commit { changes, recorded, ended, carried, next_sequence }), Err)
         }
     }
 
@@ -121,29 +128,34 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         Head { instance: self.instance, epoch: journal.epoch, next_sequence }.ahead()
     }
 
-    /// Collects, and writes that by `put`, which says whether there was anything to write.
+    /// Collects, and writes that by `put`, which says whether there was anything to write. Returns what that sets free, to
+    /// be followed when the assembly's lock is released, if the caller has it.
     fn write(
         &self,
         journal: &Journal<K, V>,
         round: u64,
         collect: impl FnOnce() -> Result<Commit, CodecError>,
-        put: impl FnOnce(&Head, &Changes) -> Result<bool, JournalError>,
-    ) {
+        put: impl FnOnce(&Head, &Commit) -> Result<bool, JournalError>,
+    ) -> Vec<(Held<K, V>, u64)> {
         let collected =
             self.callbacks.call(collect).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
         let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
-            let wrote = put(&self.head(journal, commit.next_sequence), &commit.changes)?;
+            let wrote = put(&self.head(journal, commit.next_sequence), &commit)?;
             journal.commits.fetch_add(u64::from(wrote), Ordering::Relaxed);
             Ok(commit)
         });
         match written {
             Ok(commit) => self.written(journal, round, &commit),
-            Err(error) => self.disk_failed(journal, error),
+            Err(error) => {
+                self.disk_failed(journal, error);
+                Vec::new()
+            }
         }
     }
 
-    fn written(&self, journal: &Journal<K, V>, round: u64, commit: &Commit) {
-        let readied = {
+    /// Returns the batches that are to be on disk only, with their bytes.
+    fn written(&self, journal: &Journal<K, V>, round: u64, commit: &Commit) -> Vec<(Held<K, V>, u64)> {
+        let Recorded { readied, spilled } = {
             let mut flights = self.dispatch.flights();
             flights.forgotten(commit.ended.iter().copied());
             flights.recorded(commit.recorded.iter().copied())
@@ -155,9 +167,30 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if readied {
             self.dispatch.doorbell().ring();
         }
+        let bytes = |sequence: Sequence| {
+            let content = commit.changes.batches.get(&sequence.number());
+            content.and_then(Option::as_ref).map_or(0, |content| content.len() as u64)
+        };
+        spilled.into_iter().map(|(sequence, batch)| (batch, bytes(sequence))).collect()
     }
 
-    fn disk_failed(&self, journal: &Journal<K, V>, error: JournalError) {
+    /// Lets go of what is on disk now.
+    fn leave_spilled(&self, spilled: Vec<(Held<K, V>, u64)>) {
+        if spilled.is_empty() {
+            return;
+        }
+        let settlements: Vec<_> = {
+            // Who looks for them finds them here or there.
+            let _records = self.dispatch.pause_assembly();
+            spilled.iter().map(|(batch, bytes)| self.leave_on_disk(batch, *bytes)).collect()
+        };
+        self.callbacks.let_go(spilled);
+        settlements.into_iter().for_each(|settlement| self.follow_settlement(settlement, None));
+        // They may be loaded.
+        self.dispatch.doorbell().ring();
+    }
+
+    pub(super) fn disk_failed(&self, journal: &Journal<K, V>, error: JournalError) {
         let error = Arc::new(error);
         journal.failures.fetch_add(1, Ordering::Relaxed);
         let new = journal.progress.fail(Arc::clone(&error), self.clock.now());
@@ -185,7 +218,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     fn replace(&self, journal: &Journal<K, V>, disk: &mut dyn Disk) {
         let round = journal.progress.begin(true);
         let collect = || self.collect_all(journal, &mut self.dispatch.pause_assembly());
-        self.write(journal, round, collect, afresh(disk));
+        let spilled = self.write(journal, round, collect, afresh(disk));
+        self.leave_spilled(spilled);
     }
 
     /// All that a fresh file has to hold.
@@ -198,14 +232,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         for mut shard in self.intake.shards() {
             shard.show_all(&mut records.visit());
         }
-        let (batches, ended, next_sequence) = {
+        let (batches, ended, carried, next_sequence) = {
             let mut flights = self.dispatch.flights();
             // From here on they wait again.
             flights.set_journaled(true);
             let ended: Vec<_> = flights.ended().collect();
             let all: Vec<_> = flights.sequences().collect();
             flights.recording(all);
-            (flights.contents(), ended, flights.next_sequence())
+            (flights.contents(), ended, flights.spilled_runs(), flights.next_sequence())
         };
         let mut taken = records.take();
         let changes = &mut taken.changes;
@@ -221,28 +255,32 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             changes.batches.insert(sequence.number(), Some(content.clone()));
             recorded.push(sequence);
         }
-        let commit = Commit { changes: taken.changes, recorded, ended, next_sequence };
+        let commit = Commit { changes: taken.changes, recorded, ended, carried, next_sequence };
         taken.failed.map_or(Ok(commit), Err)
     }
 
     /// The end of draining: all that is left is written, while nothing is taken, split or put back any more. Says whether
-    /// it is on disk.
+    /// it is on disk. What is there only is added to `dropped`.
     pub(crate) fn commit_last(
         &self,
         journal: &Journal<K, V>,
         disk: &mut dyn Disk,
         records: &mut Assembly<'_, K, V>,
+        dropped: &mut Vec<Held<K, V>>,
     ) -> bool {
         let round = journal.progress.begin(true);
-        if journal.progress.trouble().is_some() {
-            self.write(journal, round, || self.collect_all(journal, records), afresh(disk));
+        let spilled = if journal.progress.trouble().is_some() {
+            self.write(journal, round, || self.collect_all(journal, records), afresh(disk))
         } else {
             for partition in 0..self.intake.partitions() {
                 while self.collect_some(partition, records) {}
             }
             let collected = self.take_records(journal, records);
-            self.write(journal, round, collected, changes_to(disk));
-        }
+            self.write(journal, round, collected, changes_to(disk))
+        };
+        // Nobody needs their room any more, and who waits for them is about to be told that it is over.
+        spilled.iter().for_each(|(batch, bytes)| drop(self.leave_on_disk(batch, *bytes)));
+        dropped.extend(spilled.into_iter().map(|(batch, _)| batch));
         journal.progress.trouble().is_none()
     }
 
@@ -255,7 +293,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             if journal.progress.trouble().is_none() {
                 let round = journal.progress.begin(false);
                 let collected = self.take_records(journal, &mut self.dispatch.pause_assembly());
-                self.write(journal, round, collected, changes_to(&mut **disk));
+                drop(self.write(journal, round, collected, changes_to(&mut **disk)));
             }
             let sound = journal.progress.trouble().is_none();
             // What `handle_error` has kept since then is a batch as well.
@@ -264,7 +302,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             if sound && nothing_left {
                 let next_sequence = self.dispatch.flights().next_sequence();
                 // What cannot be made smaller stays as it is.
-                let _ = disk.replace(&self.head(journal, next_sequence), &Changes::default());
+                let _ = disk.replace(&self.head(journal, next_sequence), &Changes::default(), &[]);
             }
         }
         *place = None;
@@ -287,8 +325,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 }
 
 /// Writes what has changed, if anything has.
-fn changes_to(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Changes) -> Result<bool, JournalError> + '_ {
-    |head, changes| {
+fn changes_to(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Commit) -> Result<bool, JournalError> + '_ {
+    |head, Commit { changes, .. }| {
         if changes.pending.is_empty() && changes.batches.is_empty() {
             return Ok(false);
         }
@@ -297,6 +335,6 @@ fn changes_to(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Changes) -> Result<boo
 }
 
 /// Writes a fresh file.
-fn afresh(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Changes) -> Result<bool, JournalError> + '_ {
-    |head, changes| disk.replace(head, changes).map(|()| true)
+fn afresh(disk: &mut dyn Disk) -> impl FnOnce(&Head, &Commit) -> Result<bool, JournalError> + '_ {
+    |head, commit| disk.replace(head, &commit.changes, &commit.carried).map(|()| true)
 }

@@ -108,6 +108,8 @@ impl Rows {
 
 /// Takes what is found: pending rows, and batches.
 pub(crate) trait Find {
+    /// Whether a batch is to be found before those of which this is not so.
+    fn goes_first(&self, content: &[u8]) -> bool;
     fn pending(&mut self, key: &[u8], value: &[u8]) -> Result<(), JournalError>;
     fn batch(&mut self, sequence: u64, content: &[u8]) -> Result<(), JournalError>;
 }
@@ -121,7 +123,11 @@ pub(crate) trait Disk: Send {
     /// [`replace`](Self::replace).
     fn commit(&mut self, head: &Head, changes: &Changes) -> Result<(), JournalError>;
 
-    /// Writes a fresh file that holds these rows and no others, and puts it in the place of the old one: on the disk
-    /// when it returns. After an error the old file is where it was, and it may be tried again.
-    fn replace(&mut self, head: &Head, all: &Changes) -> Result<(), JournalError>;
+    /// Writes a fresh file that holds these rows, the batches that the old one has of these sequences, and no others, and
+    /// puts it in the place of the old one: on the disk when it returns. After an error the old file is where it was, and
+    /// it may be tried again.
+    fn replace(&mut self, head: &Head, all: &Changes, carried: &[Range<u64>]) -> Result<(), JournalError>;
+
+    /// The content of a batch. After an error nothing may follow but [`replace`](Self::replace).
+    fn read(&mut self, sequence: u64) -> Result<Vec<u8>, JournalError>;
 }

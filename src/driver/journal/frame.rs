@@ -9,6 +9,14 @@ use crate::failure::{FailureCause, contained};
 use crate::journal::{Codec, CodecError};
 use crate::key::KeptHash;
 
+/// A batch that is to be sent, in the order of sequences.
+const IN_TURN: u8 = 0;
+
+/// Whether a batch goes before others that have lower sequences.
+pub(super) fn goes_first(row: &[u8]) -> bool {
+    row.first().is_some_and(|kind| *kind != IN_TURN)
+}
+
 type Written = Result<(), CodecError>;
 
 /// A batch as it was found.
@@ -53,7 +61,8 @@ pub(super) fn write_batch<K: 'static, V: 'static>(
     out: &mut Vec<u8>,
 ) -> Written {
     let (kind, past) = match standing {
-        Standing::Sent => (0, None),
+        Standing::Sent { ahead: false } => (IN_TURN, None),
+        Standing::Sent { ahead: true } => (6, None),
         Standing::GivenUp(past) => (1, Some(past)),
         Standing::Kept { past, whole, handed_over } => {
             (2 + u8::from(*whole) + 2 * u8::from(*handed_over), Some(past))
@@ -97,7 +106,7 @@ pub(super) fn read_batch<K: 'static, V: 'static>(
         Ok(Past { attempts, cause: FailureCause::Error(Arc::from(CodecError::from(cause))), frozen })
     };
     let standing = match kind {
-        0 => Standing::Sent,
+        IN_TURN | 6 => Standing::Sent { ahead: kind != IN_TURN },
         1 => Standing::GivenUp(past()?),
         2..=5 => Standing::Kept { past: past()?, whole: kind % 2 == 1, handed_over: kind >= 4 },
         _ => return Err(format!("{kind} is no standing that a batch has").into()),

@@ -8,11 +8,14 @@
 //! - Generations are collected under the same lock, so that they stand in the order of what is recorded.
 //! - A batch is handed to a worker when it is on disk. One that is over is forgotten some time later, and counts
 //!   as unsettled until then.
-//! - Memory is the truth. A file that has failed is never written to again: a fresh one is made of what is here.
+//! - Memory is the truth, but for batches that are on disk only because there is no room for them. A file that has failed is never written to again: a fresh one is made of what is here.
 
 mod commit;
 pub(crate) mod disk;
 mod frame;
+#[cfg(all(test, feature = "journal"))]
+mod fuzz;
+mod load;
 pub(crate) mod progress;
 mod records;
 mod recover;

@@ -18,6 +18,8 @@ pub(crate) enum Work {
     Commit { all: bool },
     /// Write a fresh file, because the old one has failed.
     Replace,
+    /// Load batches that are on disk only.
+    Load,
     /// The buffer is over.
     Over,
 }
@@ -51,6 +53,8 @@ struct State {
     wanted: bool,
     /// Somebody waits for what was recorded.
     recorded: bool,
+    /// Batches that are on disk only may be loaded.
+    load: bool,
     trouble: Option<Trouble>,
     over: bool,
     /// What is in memory is not all there is any more.
@@ -69,7 +73,10 @@ impl State {
         if self.wanted || reached(self.due) {
             return Some(Work::Commit { all: true });
         }
-        self.recorded.then_some(Work::Commit { all: false })
+        if self.recorded {
+            return Some(Work::Commit { all: false });
+        }
+        self.load.then_some(Work::Load)
     }
 
     fn next(&self) -> Option<Duration> {
@@ -104,6 +111,16 @@ impl Progress {
     /// Batches wait for being on disk.
     pub(crate) fn want_records(&self) {
         self.state.change(|state| !std::mem::replace(&mut state.recorded, true));
+    }
+
+    /// Batches that are on disk only may be loaded.
+    pub(crate) fn want_load(&self) {
+        self.state.change(|state| !std::mem::replace(&mut state.load, true));
+    }
+
+    /// Loading begins.
+    pub(crate) fn begin_load(&self) {
+        self.state.lock().load = false;
     }
 
     /// Asks for all that has changed by now to be on disk. Returns what to wait for.

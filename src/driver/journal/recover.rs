@@ -7,7 +7,9 @@ use super::disk::Find;
 use super::frame::{self, Found};
 use super::{Journal, commit};
 use crate::aggregate::Aggregate;
+use crate::batch::{Content, Entry};
 use crate::driver::core::Core;
+use crate::driver::intake::Spot;
 use crate::driver::wait::life::Phase;
 use crate::engine::flights::Standing;
 use crate::engine::sequence::Sequence;
@@ -62,25 +64,29 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 }
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
+    fn goes_first(&self, content: &[u8]) -> bool {
+        frame::goes_first(content)
+    }
+
     fn batch(&mut self, sequence: u64, row: &[u8]) -> Result<(), JournalError> {
         let (core, sequence) = (self.core, Sequence::numbered(sequence));
-        let id = sequence.id(core.instance);
-        let Found { mut content, standing } =
-            self.journal.decode(|codec| frame::read_batch(codec, id, row, V::weight))?;
-        if content.entries.len() > 1 && !core.callbacks.takes_batches() {
-            return Err(JournalError::Batches { path: self.journal.path.clone() });
-        }
+        let Found { content, standing } = core.read_batch(self.journal, sequence, row)?;
         self.recovered.batches += 1;
         self.recovered.inserts += content.inserts();
         self.recovered.keys += content.entries.len() as u64;
-        for entry in &mut content.entries {
-            let spot = core.intake.spot(&entry.key);
-            (entry.partition, entry.hash) = (spot.partition as u32, spot.hash);
-            let need = Need { keys: 1, weight: entry.weight };
+        let stays = matches!(standing, Standing::Sent { ahead: false }) && core.stays_on_disk(&content);
+        for entry in &content.entries {
+            let spot = Spot { partition: entry.partition as usize, hash: entry.hash };
+            let need = if stays { Need::default() } else { Need { keys: 1, weight: entry.weight } };
             core.intake.with_recovered_room(spot, need, |shard| match standing {
+                _ if stays => shard.recover_spilled(entry),
                 Standing::Kept { .. } => shard.recover_kept(entry),
-                Standing::Sent | Standing::GivenUp(_) => shard.recover_flying(entry, sequence),
+                Standing::Sent { .. } | Standing::GivenUp(_) => shard.recover_flying(entry, sequence),
             });
+        }
+        if stays {
+            core.dispatch.flights().find_spilled(sequence, row.len() as u64);
+            return Ok(());
         }
         if let Standing::GivenUp(_) = standing {
             core.dispatch.pause_assembly().hold(sequence, &content.entries, &standing);
@@ -105,8 +111,42 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Find for Finder<'_, K, V, S> {
     }
 }
 
+impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
+    /// A batch that the journal has, with the places of its keys.
+    pub(super) fn read_batch(
+        &self,
+        journal: &Journal<K, V>,
+        sequence: Sequence,
+        row: &[u8],
+    ) -> Result<Found<K, V>, JournalError> {
+        let id = sequence.id(self.instance);
+        let mut found = journal.decode(|codec| frame::read_batch(codec, id, row, V::weight))?;
+        if found.content.entries.len() > 1 && !self.callbacks.takes_batches() {
+            return Err(JournalError::Batches { path: journal.path.clone() });
+        }
+        for entry in &mut found.content.entries {
+            let spot = self.intake.spot(&entry.key);
+            (entry.partition, entry.hash) = (spot.partition as u32, spot.hash);
+        }
+        Ok(found)
+    }
+
+    /// Whether a batch is left on disk at the start: there is little room, or others are left there, or it has to wait
+    /// for one of its keys.
+    fn stays_on_disk(&self, content: &Content<K, V>) -> bool {
+        self.dispatch.flights().on_disk().is_some()
+            || !self.intake.has_plenty(content.need())
+            || content.entries.iter().any(|entry| self.is_flying(entry))
+    }
+
+    /// Whether an older generation of an entry's key is in flight.
+    pub(super) fn is_flying(&self, entry: &Entry<K, V>) -> bool {
+        self.intake.look(entry.partition as usize).is_some_and(|shard| shard.is_flying(entry))
+    }
+}
+
 impl<K, V> Journal<K, V> {
-    fn decode<T>(
+    pub(super) fn decode<T>(
         &self,
         read: impl FnOnce(&dyn Codec<K, V>) -> Result<T, CodecError>,
     ) -> Result<T, JournalError> {

@@ -66,10 +66,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         probe: P,
         item: V::Item,
     ) -> Insertion<P, V::Item> {
-        match self.settings.bounds.overflow {
-            Overflow::Block { timeout } | Overflow::FlushOldest { timeout }
-                if !context::in_callback_of(self.instance) =>
-            {
+        match self.settings.bounds.overflow.timeout() {
+            Some(timeout) if !context::in_callback_of(self.instance) => {
                 self.insert_when_roomy_async(spot, probe, item, timeout).await
             }
             _ => self.insert_to_keep(spot, probe, item),

@@ -157,8 +157,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         if self.clock.now() >= deadline {
             return Ok(Err(InsertError::new(InsertErrorKind::TimedOut, (probe, item))));
         }
-        if let Overflow::FlushOldest { .. } = self.settings.bounds.overflow {
-            self.hasten();
+        match self.settings.bounds.overflow {
+            Overflow::FlushOldest { .. } => self.hasten(),
+            overflow if overflow.max_spilled().is_some() => self.dispatch.doorbell().ring(),
+            _ => {}
         }
         Err((place, probe, item))
     }
@@ -175,6 +177,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         // One more than there is, so that it cannot be over before all of it is asked for.
         waiting.waiter.expect(1);
         request(&waiting.waiter);
+        self.watch_spilled(&waiting.waiter);
         waiting.waiter.reach(1, None);
         waiting
     }

@@ -4,13 +4,22 @@ use super::super::sequence::Sequence;
 use super::{Flight, Flights, Past, Queue, Stage, Stranded};
 
 impl<B: Clone> Flights<B> {
-    /// A batch that was given up gets back what is to be kept of it.
-    pub(crate) fn keep(&mut self, sequence: Sequence, batch: B, frozen: bool, whole: bool) {
+    /// A batch that was given up gets back what is to be kept of it. Returns which batch that was on disk only is over
+    /// with it.
+    pub(crate) fn keep(
+        &mut self,
+        sequence: Sequence,
+        batch: B,
+        frozen: bool,
+        whole: bool,
+    ) -> Option<Sequence> {
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
         flight.frozen = frozen;
         flight.stage = Stage::Kept { whole };
+        let origin = flight.origin.take();
         self.kept += 1;
+        self.spilled.count_out(origin)
     }
 
     /// The kept batches that can be offered again.

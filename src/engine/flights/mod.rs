@@ -3,17 +3,22 @@
 
 mod kept;
 mod recorded;
+mod spilled;
 mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::sequence::Sequence;
+use super::shard::Need;
 use super::tick::{self, Tick};
 use crate::failure::{Effect, FailureCause};
 
-pub(crate) use recorded::Standing;
+pub(crate) use recorded::{Recorded, Standing};
+pub(crate) use spilled::{FromDisk, OnDisk};
 pub(crate) use stranded::Stranded;
+
+use spilled::Spilled;
 
 /// What a batch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,9 @@ enum Stage {
     Assembling,
     /// Waits for a journal to know it. To `Ready`.
     Unrecorded(Queue),
+    /// Waits for a journal to know it. Then it is there only, gives back its room, and is no flight any more until it
+    /// is loaded.
+    Spilling(Need),
     /// Waits in a queue for a worker. To `Running`.
     Ready,
     /// A callback works on it. To `Failed` or `Settling`.
@@ -70,6 +78,8 @@ struct Flight<B> {
     handed_over: bool,
     /// Others have got what was in it, the sink or other batches: a fresh file of a journal must not have it.
     over: bool,
+    /// The batch that was on disk only and is this one, or became this one and others.
+    origin: Option<Sequence>,
     stage: Stage,
 }
 
@@ -139,6 +149,7 @@ pub(crate) struct Flights<B> {
     waiting: usize,
     /// Over, but not in the journal.
     ended: BTreeSet<Sequence>,
+    spilled: Spilled,
     /// How many of them are kept.
     kept: usize,
     /// Workers that make one attempt after the other as long as there are any.
@@ -155,14 +166,20 @@ impl<B: Clone> Flights<B> {
             journaled,
             waiting: 0,
             ended: BTreeSet::new(),
+            spilled: Spilled::default(),
             kept: 0,
             active: 0,
         }
     }
 
-    /// Whether nothing is in flight but what is kept as undelivered.
+    /// Whether nothing is in flight, or on disk only, but what is kept as undelivered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.live.len() == self.kept
+        self.live.len() == self.kept && self.spilled.is_empty()
+    }
+
+    /// How many batches are in flight and not kept as undelivered.
+    pub(crate) fn in_motion(&self) -> usize {
+        self.live.len() - self.kept
     }
 
     /// How many workers are busy, or are about to be.
@@ -269,22 +286,26 @@ impl<B: Clone> Flights<B> {
         self.agenda.insert((until, sequence));
     }
 
-    /// A new batch has got its content, a part of another one, and its past.
-    pub(crate) fn be_part(&mut self, sequence: Sequence, batch: B, past: Past) {
+    /// A new batch has got its content, a part of `whole`, and its past.
+    pub(crate) fn be_part(&mut self, whole: Sequence, sequence: Sequence, batch: B, past: Past) {
+        let origin = self.origin(whole);
+        self.spilled.count_in(origin);
         let flight = self.flight(sequence);
         flight.batch = Some(batch);
+        flight.origin = origin;
         flight.attempts = past.attempts;
         flight.cause = Some(past.cause);
         flight.frozen = past.frozen;
     }
 
-    /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere.
-    pub(crate) fn remove(&mut self, sequence: Sequence) -> Option<B> {
-        let flight = self.live.remove(&sequence)?;
+    /// The batch is settled or split. Returns the content that it still had, to be dropped elsewhere, and which batch
+    /// that was on disk only is over with it.
+    pub(crate) fn remove(&mut self, sequence: Sequence) -> (Option<B>, Option<Sequence>) {
+        let Some(flight) = self.live.remove(&sequence) else { return (None, None) };
         if self.journaled {
             self.ended.insert(sequence);
         }
-        flight.batch
+        (flight.batch, self.spilled.count_out(flight.origin))
     }
 
     /// Takes back the batches that were reserved last, from this one on, and have got no entries.
@@ -342,6 +363,7 @@ impl<B: Clone> Flights<B> {
                 }
                 Stage::Assembling
                 | Stage::Unrecorded(_)
+                | Stage::Spilling(_)
                 | Stage::Ready
                 | Stage::Failed
                 | Stage::Settling
@@ -361,8 +383,8 @@ impl<B: Clone> Flights<B> {
     }
 
     fn settled_below(&self) -> Sequence {
-        let lowest = [self.live.keys().next(), self.ended.first()].into_iter().flatten().min();
-        lowest.copied().unwrap_or(self.next_sequence)
+        let (live, ended) = (self.live.keys().next().copied(), self.ended.first().copied());
+        [live, ended, self.spilled.first()].into_iter().flatten().min().unwrap_or(self.next_sequence)
     }
 
     fn flight(&mut self, sequence: Sequence) -> &mut Flight<B> {
@@ -376,8 +398,8 @@ impl<B> Flight<B> {
     fn new(record: Record) -> Self {
         let (attempts, cause, frozen) = (0, None, false);
         let (doomed, handed_over, over) = (false, false, false);
-        let stage = Stage::Assembling;
-        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, over, stage }
+        let (origin, stage) = (None, Stage::Assembling);
+        Flight { batch: None, attempts, cause, frozen, record, doomed, handed_over, over, origin, stage }
     }
 }
 

@@ -6,13 +6,22 @@ use super::{Flight, Flights, Past, Queue, Record, Stage, Started};
 /// How far a batch is, as a journal has it.
 #[derive(Debug, Clone)]
 pub(crate) enum Standing {
-    /// To be sent.
-    Sent,
+    /// To be sent; `ahead` of others, although some of them may have lower sequences.
+    Sent { ahead: bool },
     /// To be given up.
     GivenUp(Past),
     /// Kept as undelivered. It is offered again only if it is `whole`, or was never applied; if it was `handed_over` in an
     /// earlier life, then to `handle_error` again, and not to the sink.
     Kept { past: Past, whole: bool, handed_over: bool },
+}
+
+/// What follows when batches are on disk.
+#[derive(Debug)]
+pub(crate) struct Recorded<B> {
+    /// Some are ready.
+    pub(crate) readied: bool,
+    /// Their content is to be let go of.
+    pub(crate) spilled: Vec<(Sequence, B)>,
 }
 
 impl<B: Clone> Flights<B> {
@@ -26,18 +35,21 @@ impl<B: Clone> Flights<B> {
         }
     }
 
-    /// What was being written is on disk. Says whether that made any batch ready.
-    pub(crate) fn recorded(&mut self, batches: impl IntoIterator<Item = Sequence>) -> bool {
-        let mut readied = false;
+    /// What was being written is on disk.
+    pub(crate) fn recorded(&mut self, batches: impl IntoIterator<Item = Sequence>) -> Recorded<B> {
+        let mut recorded = Recorded { readied: false, spilled: Vec::new() };
         for sequence in batches {
             let Some(flight) = self.live.get_mut(&sequence) else { continue };
             // It may have changed meanwhile.
             if flight.record == Record::Writing {
                 flight.record = Record::Done;
-                readied |= self.release(sequence);
+                match (flight.stage, &flight.batch) {
+                    (Stage::Spilling(_), Some(batch)) => recorded.spilled.push((sequence, batch.clone())),
+                    _ => recorded.readied |= self.release(sequence),
+                }
             }
         }
-        readied
+        recorded
     }
 
     /// Whether it waited for its record.
@@ -48,8 +60,8 @@ impl<B: Clone> Flights<B> {
         true
     }
 
-    /// From now on batches wait for the journal, or they no longer do: then none that waits now does. Says whether
-    /// that made any of them ready.
+    /// From now on batches wait for the journal, or they no longer do: then none that waits now does, but those that are
+    /// behind others that are on disk only. Says whether that made any of them ready.
     pub(crate) fn set_journaled(&mut self, journaled: bool) -> bool {
         self.journaled = journaled;
         if journaled {
@@ -58,6 +70,9 @@ impl<B: Clone> Flights<B> {
         self.ended.clear();
         let live: Vec<_> = self.live.keys().copied().collect();
         live.into_iter().fold(false, |readied, sequence| {
+            if let Stage::Spilling(need) = self.flight(sequence).stage {
+                return self.spill_no_more(sequence, need) || readied;
+            }
             self.flight(sequence).record = Record::Done;
             self.release(sequence) || readied
         })
@@ -99,7 +114,7 @@ impl<B: Clone> Flights<B> {
                     Standing::Kept { past, whole, handed_over: flight.handed_over }
                 }
                 (Some(past), _) if flight.doomed => Standing::GivenUp(past),
-                _ => Standing::Sent,
+                _ => Standing::Sent { ahead: flight.origin.is_some_and(|origin| origin != sequence) },
             };
             Some((sequence, flight.batch.clone()?, standing))
         });
@@ -160,7 +175,10 @@ impl<B: Clone> Flights<B> {
         let mut flight = Flight::new(Record::Done);
         (flight.batch, flight.frozen) = (Some(batch), true);
         match standing {
-            Standing::Sent => {}
+            Standing::Sent { .. } => {
+                flight.origin = Some(Sequence::EARLIER);
+                self.spilled.count_in(flight.origin);
+            }
             Standing::GivenUp(past) => {
                 flight.suffer(past);
                 (flight.doomed, flight.handed_over) = (true, true);

@@ -18,6 +18,14 @@ pub(crate) struct Abandoned<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
+    /// What is on disk only stays there when the buffer is over. Says how many inserts that is.
+    pub(crate) fn leave_spilled(&mut self) -> u64 {
+        let tally = &mut self.cold.tally;
+        let spilled = mem::take(&mut tally.spilled);
+        tally.returned += spilled;
+        spilled
+    }
+
     /// Empties the partition for shutdown, except for what is in the batches that are `still` in flight.
     /// Also says how many inserts that is.
     pub(crate) fn abandon(&mut self, still: &[Sequence]) -> (Abandoned<K, V>, u64) {

@@ -176,6 +176,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         self.cold.tally.undelivered += entry.count;
     }
 
+    /// Takes in an entry of a batch that stays in the journal for now.
+    pub(crate) fn recover_spilled(&mut self, entry: &Entry<K, V>) {
+        let tally = &mut self.cold.tally;
+        tally.recovered += entry.count;
+        tally.left_pending += entry.count;
+        tally.spilled += entry.count;
+    }
+
     fn recover_taken(&mut self, entry: &Entry<K, V>) {
         let cold = &mut *self.cold;
         cold.key_credit -= 1;
@@ -188,18 +196,36 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
 
     /// Takes in an entry of a batch that a journal has. There is credit for it.
     pub(crate) fn recover_flying(&mut self, entry: &Entry<K, V>, batch: Sequence) {
-        let cold = &mut *self.cold;
-        let count = u32::try_from(entry.count).unwrap_or(MOST_INSERTS);
-        let flying = Flying {
-            key: entry.key.clone(),
-            hash: entry.hash,
-            batch,
-            index: entry.index,
-            count,
-            rejoined: false,
-        };
-        cold.flying.insert_unique(entry.hash.spread(), flying, |flying| flying.hash.spread());
+        self.mark(entry, batch, false);
         self.recover_taken(entry);
+    }
+
+    /// An entry, whose key is not in flight, comes from disk and goes before all else of its key. There is credit
+    /// for it.
+    pub(crate) fn load(&mut self, entry: &Entry<K, V>, batch: Sequence)
+    where
+        T: Clone + PartialEq,
+    {
+        let pending = self.pending.find(entry.hash.spread(), |pending| pending.key == entry.key);
+        let rejoined = pending.is_some();
+        self.mark(entry, batch, rejoined);
+        let cold = &mut *self.cold;
+        cold.watches.put_before(&entry.key);
+        cold.tally.spilled -= entry.count;
+        cold.tally.in_flight += entry.count;
+        // A key counts once.
+        if !rejoined {
+            cold.key_credit -= 1;
+            cold.tally.keys += 1;
+        }
+        self.busy.use_weight(entry.weight);
+    }
+
+    fn mark(&mut self, entry: &Entry<K, V>, batch: Sequence, rejoined: bool) {
+        let count = u32::try_from(entry.count).unwrap_or(MOST_INSERTS);
+        let (key, hash, index) = (entry.key.clone(), entry.hash, entry.index);
+        let flying = Flying { key, hash, batch, index, count, rejoined };
+        self.cold.flying.insert_unique(hash.spread(), flying, |flying| flying.hash.spread());
     }
 }
 

@@ -199,6 +199,8 @@ struct Tally {
     gave_up: u64,
     removed: u64,
     returned: u64,
+    /// On disk only.
+    spilled: u64,
     /// Came from a journal, and not by an insert.
     recovered: u64,
 }
@@ -255,8 +257,8 @@ impl<K, V, T> Shard<K, V, T> {
 
     /// Whether it holds nothing, not even what is kept as undelivered: then its counters are all that it is.
     pub(crate) fn is_vacant(&self) -> bool {
-        let Tally { keys, in_flight, undelivered, .. } = self.cold.tally;
-        self.is_empty() && keys + in_flight + undelivered + self.cold.weight_granted == 0
+        let Tally { keys, in_flight, undelivered, spilled, .. } = self.cold.tally;
+        self.is_empty() && keys + in_flight + undelivered + spilled + self.cold.weight_granted == 0
     }
 
     /// Queues what is due at `now`, at most `budget` timers in one call.
@@ -321,6 +323,7 @@ impl<K, V, T> Shard<K, V, T> {
         stats.removed += tally.removed;
         stats.returned += tally.returned;
         stats.recovered += tally.recovered;
+        stats.spilled += tally.spilled;
         stats.keys += tally.keys;
         stats.weight += self.used_weight();
     }

@@ -21,6 +21,8 @@ pub(crate) enum Settled {
     GaveUp,
     /// It is kept as undelivered. Its room stays in use.
     Kept,
+    /// It is on disk only, and not over.
+    Spilled,
 }
 
 /// What settling one generation set free or in motion.
@@ -70,6 +72,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
             Settled::Kept => tally.undelivered += ticket.count,
             Settled::Flushed => tally.flushed += ticket.count,
             Settled::GaveUp => tally.gave_up += ticket.count,
+            Settled::Spilled => tally.spilled += ticket.count,
         }
         if how != Settled::Kept {
             tally.in_flight -= ticket.count;

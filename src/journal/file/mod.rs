@@ -22,6 +22,7 @@ mod trouble;
 
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use self::draft::Drafted;
 use self::files::{Files, Lock, OnDisk};
+use self::tables::Carried;
 use self::trouble::Trouble;
 use crate::driver::journal::disk::{Changes, Disk, Find, Head};
 use crate::journal::JournalError;
@@ -91,7 +93,7 @@ impl JournalFile {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let head = Head { instance: new_instance, epoch: 1, next_sequence: FIRST };
-                file.write_afresh(&head.ahead(), &Changes::default())?;
+                file.write_afresh(&head.ahead(), &Changes::default(), &[])?;
                 Ok((file, head, true))
             }
             Err(error) => Err(error.into()),
@@ -109,7 +111,7 @@ impl JournalFile {
             tables::read_head(&database, &self.schema).map_err(Trouble::of_reading)?
         };
         head.epoch += 1;
-        self.put_in_place(|copy| {
+        self.put_in_place(|_, copy| {
             storage.copy_to(&*copy)?;
             let database = database(Drafted::direct(copy), false)?;
             tables::write(&database, &head.ahead(), &Changes::default())?;
@@ -118,13 +120,14 @@ impl JournalFile {
         Ok(head)
     }
 
-    /// Puts a file in the place of the old one.
+    /// Puts a file in the place of the old one, which `write` may read from, if it is sound.
     fn put_in_place(
         &mut self,
-        write: impl FnOnce(Box<dyn StorageBackend>) -> Result<Database, Trouble>,
+        write: impl FnOnce(Option<&Database>, Box<dyn StorageBackend>) -> Result<Database, Trouble>,
     ) -> Result<(), Trouble> {
         let new_path = beside(&self.path, ".new");
-        let written = self.files.create(&new_path, &self.path).map_err(Trouble::from).and_then(write);
+        let created = self.files.create(&new_path, &self.path).map_err(Trouble::from);
+        let written = created.and_then(|storage| write(self.database.as_ref(), storage));
         let written = written.inspect_err(|_| {
             // It takes room on a disk that may be full. If this fails as well, the next one overwrites it.
             let _ = self.files.remove(&new_path);
@@ -138,13 +141,34 @@ impl JournalFile {
         Ok(())
     }
 
-    fn write_afresh(&mut self, head: &Head, all: &Changes) -> Result<(), Trouble> {
+    fn write_afresh(&mut self, head: &Head, all: &Changes, carried: &[Range<u64>]) -> Result<(), Trouble> {
         let schema = self.schema.clone();
-        self.put_in_place(|storage| {
+        let again = match self.database {
+            None if !carried.is_empty() => Some(self.read_again()?),
+            _ => None,
+        };
+        self.put_in_place(|old, storage| {
             let database = database(Drafted::direct(storage), false)?;
-            tables::write_new(&database, &schema, head, all)?;
+            let carried = Carried { from: old.or(again.as_ref()), ranges: carried };
+            tables::write_new(&database, &schema, head, all, carried)?;
             Ok(database)
         })
+    }
+
+    /// The file as it is on the disk, to be read only.
+    fn read_again(&self) -> Result<Database, Trouble> {
+        let storage = self.files.open(&self.path)?;
+        begins_like_a_journal(&*storage)?;
+        let database = database(Drafted::draft(storage)?, true).map_err(Trouble::of_reading)?;
+        tables::read_head(&database, &self.schema).map_err(Trouble::of_reading)?;
+        Ok(database)
+    }
+
+    fn read_batch(&self, sequence: u64) -> Result<Vec<u8>, Trouble> {
+        let transaction = self.database()?.begin_read().map_err(redb::Error::from)?;
+        let batches = transaction.open_table(tables::BATCHES).map_err(redb::Error::from)?;
+        let content = batches.get(sequence).map_err(redb::Error::from)?;
+        content.map(|content| content.value().to_vec()).ok_or_else(|| tables::lacks(sequence))
     }
 
     fn database(&self) -> Result<&Database, Trouble> {
@@ -153,9 +177,14 @@ impl JournalFile {
 
     fn find_all(&self, found: &mut dyn Find) -> Result<(), Found> {
         let transaction = self.database()?.begin_read().map_err(redb::Error::from)?;
-        for row in transaction.open_table(tables::BATCHES).map_err(redb::Error::from)?.iter()? {
-            let (sequence, content) = row?;
-            found.batch(sequence.value(), content.value()).map_err(Found::Refused)?;
+        let batches = transaction.open_table(tables::BATCHES).map_err(redb::Error::from)?;
+        for first in [true, false] {
+            for row in batches.iter()? {
+                let (sequence, content) = row?;
+                if found.goes_first(content.value()) == first {
+                    found.batch(sequence.value(), content.value()).map_err(Found::Refused)?;
+                }
+            }
         }
         for row in transaction.open_table(tables::PENDING).map_err(redb::Error::from)?.iter()? {
             let (key, value) = row?;
@@ -193,8 +222,15 @@ impl Disk for JournalFile {
         })
     }
 
-    fn replace(&mut self, head: &Head, all: &Changes) -> Result<(), JournalError> {
-        self.write_afresh(head, all).map_err(|trouble| trouble.at(&self.path))
+    fn replace(&mut self, head: &Head, all: &Changes, carried: &[Range<u64>]) -> Result<(), JournalError> {
+        self.write_afresh(head, all, carried).map_err(|trouble| trouble.at(&self.path))
+    }
+
+    fn read(&mut self, sequence: u64) -> Result<Vec<u8>, JournalError> {
+        self.read_batch(sequence).map_err(|trouble| {
+            self.database = None;
+            trouble.of_reading().at(&self.path)
+        })
     }
 }
 

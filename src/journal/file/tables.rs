@@ -1,5 +1,7 @@
 //! What is in a journal's file.
 
+use std::ops::Range;
+
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
 use super::trouble::Trouble;
@@ -13,20 +15,64 @@ const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("write-behi
 pub(crate) const PENDING: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("pending");
 pub(crate) const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
 
+/// Batches of another file.
+pub(super) struct Carried<'a> {
+    /// None if there are no batches.
+    pub(super) from: Option<&'a Database>,
+    pub(super) ranges: &'a [Range<u64>],
+}
+
 /// Makes the tables in a file that has none.
-pub(crate) fn write_new(
+pub(super) fn write_new(
     database: &Database,
     schema: &str,
     head: &Head,
     all: &Changes,
-) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
+    carried: Carried<'_>,
+) -> Result<(), Trouble> {
+    let transaction = database.begin_write().map_err(redb::Error::from)?;
+    say_what_it_is(&transaction, schema)?;
+    write_within(&transaction, head, all)?;
+    if let Some(from) = carried.from {
+        carry(&transaction, from, carried.ranges)?;
+    }
+    Ok(transaction.commit().map_err(redb::Error::from)?)
+}
+
+fn say_what_it_is(transaction: &redb::WriteTransaction, schema: &str) -> Result<(), redb::Error> {
     let mut about = transaction.open_table(ABOUT)?;
     about.insert("format", FORMAT.to_le_bytes().as_slice())?;
     about.insert("schema", schema.as_bytes())?;
-    drop(about);
-    write_within(&transaction, head, all)?;
-    Ok(transaction.commit()?)
+    Ok(())
+}
+
+fn carry(
+    transaction: &redb::WriteTransaction,
+    from: &Database,
+    ranges: &[Range<u64>],
+) -> Result<(), Trouble> {
+    let from = from.begin_read().map_err(redb::Error::from)?;
+    let from = from.open_table(BATCHES).map_err(redb::Error::from)?;
+    let mut batches = transaction.open_table(BATCHES).map_err(redb::Error::from)?;
+    for range in ranges {
+        let mut next = range.start;
+        for row in from.range(range.clone()).map_err(redb::Error::from)? {
+            let (sequence, content) = row.map_err(redb::Error::from)?;
+            if sequence.value() != next {
+                break;
+            }
+            batches.insert(next, content.value()).map_err(redb::Error::from)?;
+            next += 1;
+        }
+        if next < range.end {
+            return Err(lacks(next));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn lacks(sequence: u64) -> Trouble {
+    Trouble::Damaged(format!("batch {sequence} is missing"))
 }
 
 #[cfg(test)]

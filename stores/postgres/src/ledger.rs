@@ -234,6 +234,16 @@ impl Statements {
         }
     }
 
+    /// A query, and in the last column the fate of a batch whose instance and sequence are the parameters of these numbers.
+    pub(crate) fn beside_fate(&self, query: &str, instance: usize, sequence: usize) -> String {
+        format!(
+            "select found.*, ledger.fate from
+                 (select (select fate from {} where instance = ${instance} and sequence = ${sequence}) as fate) as ledger
+                 left join ({query}) as found on true",
+            self.fates
+        )
+    }
+
     pub(crate) async fn prune(
         &self,
         client: &ClientWrapper,

@@ -21,6 +21,7 @@
 //! ```
 //!
 //! - Several key columns and several value columns, of any aggregate of numbers: [`Sums`].
+//! - Sums that many processes add to without waiting for each other: [`LoggedSums`].
 //! - SQL of your own, for any aggregate: [`WriteBatch`], or a closure in [`own_sql`].
 //! - A pool of connections that others use too: [`PostgresStore::on`].
 //! - Where the ledger is, and for how long it remembers processes that died: [`Ledger`].
@@ -34,6 +35,7 @@ mod columns;
 mod connections;
 mod error;
 mod ledger;
+mod logged_sums;
 mod name;
 mod own_sql;
 mod store;
@@ -44,6 +46,7 @@ mod write;
 pub use columns::{Array, Column, Columns, Merge, Value, ValueColumn, Values, array};
 pub use error::Error;
 pub use ledger::Ledger;
+pub use logged_sums::LoggedSums;
 pub use own_sql::{OwnSql, own_sql};
 pub use store::PostgresStore;
 pub use sums::Sums;

@@ -2,8 +2,8 @@ use std::fmt;
 
 use deadpool_postgres::{ClientWrapper, Pool};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, IsolationLevel};
-use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
+use tokio_postgres::{Config, IsolationLevel, Row};
+use write_behind::exactly_once::{AsyncStore, Fate, Reading, StoreError};
 use write_behind::{BatchId, FlushBatch, Writer};
 
 use crate::connections::{Connections, Lent};
@@ -142,10 +142,66 @@ impl<W> PostgresStore<W> {
         lent.give_back(result)
     }
 
+    /// Reads the one row that a query finds and what became of `batch` in one statement, which is one snapshot: for
+    /// [`read_exactly_async`](write_behind::exactly_once::read_exactly_async). If the query finds nothing, all columns of the
+    /// row are null.
+    ///
+    /// ```no_run
+    /// use write_behind::exactly_once::{StoreError, read_exactly_async};
+    /// use write_behind::{Sum, SummingBuffer};
+    /// use write_behind_postgres::{PostgresStore, Sums};
+    ///
+    /// /// What is in Postgres and what is in memory, and nothing twice.
+    /// async fn total(
+    ///     views: &SummingBuffer<String, i64>,
+    ///     store: &PostgresStore<Sums<String, Sum<i64>>>,
+    ///     page: &str,
+    /// ) -> Result<i64, StoreError> {
+    ///     let query = "select views from page_views where page = $1";
+    ///     let read = async |batch| Ok(store.read(query, &[&page], batch).await?);
+    ///     let exact = read_exactly_async(views, page, read).await?;
+    ///     let stored = exact.stored.get::<_, Option<i64>>(0).unwrap_or(0);
+    ///     Ok(stored + exact.waiting.iter().map(|views| views.0).sum::<i64>())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of Postgres, and more than one row.
+    pub async fn read(
+        &self,
+        query: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+        batch: Option<BatchId>,
+    ) -> Result<Reading<Row>, Error> {
+        let given = parameters.len();
+        let statement = self.ledger.beside_fate(query, given + 1, given + 2);
+        let (instance, sequence) = batch
+            .map(|batch| {
+                let (instance, sequence, _) = in_columns(batch, 0);
+                (instance, sequence)
+            })
+            .unzip();
+        let mut all = parameters.to_vec();
+        all.extend([&instance as &(dyn ToSql + Sync), &sequence]);
+        let row = self.with_connection(async |client| {
+            let read = client.prepare_cached(&statement).await?;
+            Ok(client.query_one(&read, &all).await?)
+        });
+        let row = row.await?;
+        let fate: Option<&str> = row.get(row.len() - 1);
+        let fate = fate.map(str::parse).transpose()?;
+        Ok(Reading::new(row, fate))
+    }
+
     /// The pool, to read what was written.
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.connections.pool
+    }
+
+    pub(crate) fn write(&self) -> &W {
+        &self.write
     }
 
     /// Whether a batch counts, for what `shutdown` has returned [in doubt](write_behind::Undelivered::may_be_applied):

@@ -143,7 +143,7 @@ fn merged(name: &str, merge: Merge) -> String {
     }
 }
 
-fn arrays<K: Columns, V: Values>(entries: &[Entry<K, V>]) -> Vec<Array<'_>> {
+pub(crate) fn arrays<K: Columns, V: Values>(entries: &[Entry<K, V>]) -> Vec<Array<'_>> {
     let keys: Vec<_> = entries.iter().map(Entry::key).collect();
     let data: Vec<_> = entries.iter().map(Entry::data).collect();
     let mut arrays = K::arrays(&keys);

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use redis::aio::MultiplexedConnection;
-use redis::{IntoConnectionInfo, RedisResult, Script, cmd};
-use write_behind::exactly_once::{AsyncStore, Fate, StoreError};
+use redis::{Cmd, FromRedisValue, IntoConnectionInfo, RedisResult, Script, cmd, pipe};
+use write_behind::exactly_once::{AsyncStore, Fate, Reading, StoreError};
 use write_behind::{BatchId, FlushBatch, Writer};
 
 use crate::connection::Connection;
@@ -99,6 +99,47 @@ impl<W> RedisStore<W> {
         let mut lent = self.connection.lend().await?;
         let answer = question(&mut lent.connection).await;
         lent.answered(answer)
+    }
+
+    /// Asks Redis something and what became of `batch` at one instant (`MULTI`), for
+    /// [`read_exactly_async`](write_behind::exactly_once::read_exactly_async).
+    ///
+    /// ```no_run
+    /// use write_behind::exactly_once::{StoreError, read_exactly_async};
+    /// use write_behind::{Sum, SummingBuffer};
+    /// use write_behind_redis::{HashSums, RedisStore};
+    ///
+    /// /// What is in Redis and what is in memory, and nothing twice.
+    /// async fn total(
+    ///     views: &SummingBuffer<String, i64>,
+    ///     store: &RedisStore<HashSums<String, Sum<i64>>>,
+    ///     page: &str,
+    /// ) -> Result<i64, StoreError> {
+    ///     let question = redis::cmd("HGET").arg("page_views").arg(page).to_owned();
+    ///     let read = async |batch| Ok(store.read::<Option<i64>>(&question, batch).await?);
+    ///     let exact = read_exactly_async(views, page, read).await?;
+    ///     Ok(exact.stored.unwrap_or(0) + exact.waiting.iter().map(|views| views.0).sum::<i64>())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ask`](Self::ask).
+    pub async fn read<T: FromRedisValue>(
+        &self,
+        question: &Cmd,
+        batch: Option<BatchId>,
+    ) -> Result<Reading<T>, Error> {
+        let (instance, sequence) = batch.map_or((0, 0), |batch| (batch.instance, batch.sequence));
+        let mut both = pipe();
+        both.atomic().add_command(question.clone()).hget(self.ledger.record(instance), sequence);
+        let (value, fate): (T, Option<String>) =
+            self.ask(async |redis| both.query_async(redis).await).await?;
+        Ok(Reading::new(value, fate.map(|fate| fate.parse()).transpose()?))
     }
 
     /// Settings under which Redis may lose what it has acknowledged, each as it is and as it would be safe: inserts can

@@ -1,8 +1,8 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Transaction, params};
-use write_behind::exactly_once::Fate;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use write_behind::exactly_once::{Fate, Reading};
 use write_behind::{BatchId, Writer};
 
 use crate::error::Error;
@@ -86,6 +86,62 @@ impl Ledger {
     #[must_use]
     pub fn fates(&self) -> String {
         self.table("_fates")
+    }
+
+    /// Reads what `work` asks for and what became of `batch` in one snapshot, for
+    /// [`read_exactly`](write_behind::exactly_once::read_exactly). On a connection of its own it waits for no batch
+    /// that is being written.
+    ///
+    /// ```
+    /// use rusqlite::{Connection, OptionalExtension};
+    /// use write_behind::exactly_once::{ExactlyOnce, StoreError, read_exactly};
+    /// use write_behind::{Buffer, SummingBuffer};
+    /// use write_behind_sqlite::{Error, Ledger, SqliteStore, Sums};
+    ///
+    /// /// What is in the file and what is in memory, and nothing twice.
+    /// fn total(views: &SummingBuffer<String, i64>, file: &Connection, page: &str) -> Result<i64, StoreError> {
+    ///     let exact = read_exactly(views, page, |batch| {
+    ///         let query = "select views from page_views where page = ?1";
+    ///         let read = Ledger::default().read(file, batch, |step| {
+    ///             Ok(step.query_row(query, [page], |row| row.get(0)).optional()?.unwrap_or(0))
+    ///         });
+    ///         Ok::<_, StoreError>(read?)
+    ///     })?;
+    ///     Ok(exact.stored + exact.waiting.iter().map(|views| views.0).sum::<i64>())
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("views.db");
+    /// let store = SqliteStore::open(&path, Sums::new("page_views").key("page").value("views"))?;
+    /// let views: SummingBuffer<String, i64> = Buffer::builder().start(ExactlyOnce::new(store))?;
+    /// views.add("/home", 40)?;
+    /// views.flush_all_and_wait(std::time::Duration::from_secs(10))?;
+    /// views.add("/home", 2)?;
+    /// assert_eq!(total(&views, &Connection::open(&path)?, "/home").unwrap(), 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of SQLite and of `work`. There must be no transaction open on the connection.
+    pub fn read<T>(
+        &self,
+        connection: &Connection,
+        batch: Option<BatchId>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<Reading<T>, Error> {
+        let step = connection.unchecked_transaction()?;
+        let value = work(&step)?;
+        let fate = match batch.map(in_columns) {
+            None => None,
+            Some((instance, sequence)) => {
+                let query =
+                    format!("select fate from {} where instance = ?1 and sequence = ?2", self.fates());
+                let mut read = step.prepare_cached(&query)?;
+                read.query_row(params![instance, sequence], |row| row.get::<_, String>(0)).optional()?
+            }
+        };
+        Ok(Reading::new(value, fate.map(|fate| fate.parse()).transpose()?))
     }
 
     fn table(&self, ending: &str) -> String {

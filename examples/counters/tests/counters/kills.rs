@@ -20,15 +20,15 @@ const CLIENTS: u64 = 8;
 const WINDOW: Duration = Duration::from_millis(50);
 const MARGIN: Duration = Duration::from_secs(1);
 
-fn from_environment(name: &str) -> Option<u64> {
+pub(crate) fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
 /// Splitmix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,13 +36,13 @@ impl Random {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn pass(&mut self, most_ms: u64) {
+    pub(crate) fn pass(&mut self, most_ms: u64) {
         std::thread::sleep(Duration::from_millis(self.below(most_ms)));
     }
 }
 
 /// Adds until the service is gone. Says when each answer came.
-fn run(client: &Client, marks: &Marks, mut random: Random) -> (Sent, Vec<Instant>) {
+pub(crate) fn run(client: &Client, marks: &Marks, mut random: Random) -> (Sent, Vec<Instant>) {
     let (mut sent, mut answered) = (Sent::default(), Vec::new());
     loop {
         let mark = (random.below(4) > 0).then(|| marks.next());
@@ -129,7 +129,7 @@ impl Course<'_> {
         assert_eq!(home.dead_letters(), Vec::<String>::new());
         assert_eq!(sent.refused, Vec::<String>::new());
         let account = Account::new(&marks, &sent, &(self.totals)());
-        eprintln!("{name}: {kills} kills in {:?}, {account}", begun.elapsed());
+        eprintln!("{name}, counted: {kills} kills in {:?}, {account}", begun.elapsed());
         account
     }
 }

@@ -138,6 +138,10 @@ impl Service {
         service
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.url)
     }

@@ -68,9 +68,12 @@ fn a_file_is_cut_short() {
         let sample = Sample::new(is_closed);
         assert!(sample.try_as(&sample.bytes));
         let is_tried = one_in(64, 320);
+        let mut tried = 0;
         for len in (0..sample.bytes.len()).filter(|len| is_tried(*len)) {
             assert!(!sample.try_as(&sample.bytes[..len]), "{len} of {}", sample.bytes.len());
+            tried += 1;
         }
+        println!("counted: {tried} lengths of {}", sample.bytes.len());
     }
 }
 
@@ -79,11 +82,14 @@ fn a_bit_is_flipped() {
     for is_closed in [true, false] {
         let sample = Sample::new(is_closed);
         let is_tried = one_in(509, 320 * 8);
+        let mut tried = 0;
         for bit in (0..sample.bytes.len() * 8).filter(|bit| is_tried(*bit)) {
             let mut bytes = sample.bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             sample.try_as(&bytes);
+            tried += 1;
         }
+        println!("counted: {tried} bits of {}", sample.bytes.len() * 8);
     }
 }
 

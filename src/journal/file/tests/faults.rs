@@ -79,7 +79,7 @@ impl Known {
         let (n, mut after) = (self.next, self.certain.clone());
         self.next += 1;
         after.apply(&some_changes(n));
-        match disk.replace(&head_after(head, n), &after.all()) {
+        match disk.replace(&head_after(head, n), &after.all(), &[]) {
             Ok(()) => {
                 assert_eq!(Content::of(disk).unwrap(), after);
                 self.settle(after);
@@ -137,14 +137,16 @@ fn with_fault(fault: Fault, at: u64, seed: u64) {
     known.open(&disk, 102).unwrap();
 }
 
-/// At each operation, with so many seeds.
+/// At each operation, with so many seeds, of which `WRITE_BEHIND_SEED` is the first.
 fn at_each_operation(fault: Fault) {
-    let seeds = how_many("WRITE_BEHIND_DISK_SEEDS", 1);
-    for at in 0..operations() {
-        for seed in 0..seeds {
-            with_fault(fault, at, at * seeds + seed);
+    let (first, seeds) = (how_many("WRITE_BEHIND_SEED", 0), how_many("WRITE_BEHIND_DISK_SEEDS", 1));
+    let operations = operations();
+    for at in 0..operations {
+        for seed in first..first + seeds {
+            with_fault(fault, at, at + seed * operations);
         }
     }
+    println!("counted: {} of {fault:?}", operations * seeds);
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn nobody_else_can_have_it_while_it_is_broken() {
         disk.fail_at(at, Fault::Error);
     }
     open.commit(&head, &some_changes(1)).unwrap_err();
-    open.replace(&head, &some_changes(1)).unwrap_err();
+    open.replace(&head, &some_changes(1), &[]).unwrap_err();
     let opened = open_in(Arc::new(disk.clone()), Path::new(PATH), SCHEMA, 8);
     assert!(matches!(opened, Err(JournalError::InUse { .. })));
     drop(open);

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{Content, SCHEMA, head_after, some_changes};
-use crate::driver::journal::disk::Head;
+use crate::driver::journal::disk::{Changes, Head};
 use crate::journal::JournalError;
 use crate::journal::file::open;
 
@@ -44,7 +44,7 @@ fn after_a_replacement_nothing_else_is_there_and_it_goes_on() {
 
     let mut expected = Content::default();
     expected.apply(&some_changes(2));
-    disk.replace(&head_after(head, 2), &expected.all()).unwrap();
+    disk.replace(&head_after(head, 2), &expected.all(), &[]).unwrap();
     assert_eq!(Content::of(&*disk).unwrap(), expected);
     disk.commit(&head_after(head, 3), &some_changes(3)).unwrap();
     expected.apply(&some_changes(3));
@@ -57,12 +57,34 @@ fn after_a_replacement_nothing_else_is_there_and_it_goes_on() {
 }
 
 #[test]
+fn a_replacement_carries_batches_over_or_is_none() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    let (mut disk, head, _) = open(&path, SCHEMA, 7).unwrap();
+    let batches = (10..20).map(|n| (n, Some(format!("batch {n}").into_bytes()))).collect();
+    let mut changes = Changes { batches, ..Changes::default() };
+    disk.commit(&head, &changes).unwrap();
+    assert_eq!(disk.read(12).unwrap(), b"batch 12");
+
+    let mut expected = Content::default();
+    expected.apply(&some_changes(2));
+    let missing = disk.replace(&head, &expected.all(), &[11..13, 18..21]).unwrap_err();
+    assert!(missing.to_string().contains("batch 20 is missing"), "{missing}");
+    disk.replace(&head, &expected.all(), &[11..13, 18..20]).unwrap();
+    changes.batches.retain(|n, _| [11, 12, 18, 19].contains(n));
+    expected.apply(&changes);
+    assert_eq!(Content::of(&*disk).unwrap(), expected);
+    assert!(disk.read(13).is_err());
+    assert!(disk.commit(&head, &changes).is_err(), "nothing but a replacement may follow");
+}
+
+#[test]
 fn a_second_buffer_is_told_that_it_is_in_use() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let (mut disk, head, _) = open(&path, SCHEMA, 7).unwrap();
     assert!(matches!(open(&path, SCHEMA, 8), Err(JournalError::InUse { path: p }) if p == path));
-    disk.replace(&head, &some_changes(1)).unwrap();
+    disk.replace(&head, &some_changes(1), &[]).unwrap();
     assert!(matches!(open(&path, SCHEMA, 8), Err(JournalError::InUse { .. })));
     drop(disk);
     open(&path, SCHEMA, 8).unwrap();
@@ -86,7 +108,7 @@ fn a_replacement_takes_the_place_of_what_a_link_points_to() {
     drop(open(&path, SCHEMA, 7).unwrap());
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let (mut disk, head, _) = open(&link, SCHEMA, 7).unwrap();
-    disk.replace(&head, &some_changes(1)).unwrap();
+    disk.replace(&head, &some_changes(1), &[]).unwrap();
     drop(disk);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_ne!(Content::of(&*open(&path, SCHEMA, 7).unwrap().0).unwrap(), Content::default());
@@ -101,6 +123,6 @@ fn a_replacement_has_the_permissions_of_the_file() {
     let path = folder.path().join("journal");
     let (mut disk, head, _) = open(&path, SCHEMA, 7).unwrap();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    disk.replace(&head, &some_changes(1)).unwrap();
+    disk.replace(&head, &some_changes(1), &[]).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -51,6 +51,10 @@ impl Content {
 }
 
 impl Find for Content {
+    fn goes_first(&self, _: &[u8]) -> bool {
+        true
+    }
+
     fn pending(&mut self, key: &[u8], value: &[u8]) -> Result<(), JournalError> {
         assert_eq!(self.pending.insert(key.to_vec(), value.to_vec()), None, "a key twice");
         Ok(())

@@ -40,7 +40,7 @@ async fn judge<W: WriteBatch<String, Sum<i64>>>(database: &Database, seed: u64, 
 }
 
 /// What cancelled calls have started is over: connections that they have closed are gone, and nobody is at work.
-async fn settled(database: &Database, pool: &Pool) {
+pub(crate) async fn settled(database: &Database, pool: &Pool) {
     let sessions = "select count(*), count(*) filter (where state <> 'idle') from pg_stat_activity
                     where application_name = 'write-behind' and datname = current_database()";
     let deadline = Instant::now() + LIMIT;

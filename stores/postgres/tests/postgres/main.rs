@@ -5,7 +5,10 @@ mod conformance;
 mod database;
 mod epochs;
 mod faults;
+mod logged;
 mod names;
+mod reads;
 mod refusals;
+mod storm;
 #[cfg(feature = "tls")]
 mod tls;

@@ -4,4 +4,5 @@ mod conformance;
 mod epochs;
 mod faults;
 mod hashes;
+mod reads;
 mod server;

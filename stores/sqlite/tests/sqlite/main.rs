@@ -5,4 +5,5 @@ mod conformance;
 mod epochs;
 mod file;
 mod names;
+mod reads;
 mod refusals;

@@ -1,0 +1,7 @@
+//! The store over a real server.
+
+mod bounds;
+mod conformance;
+mod faults;
+mod left_out;
+mod server;
