@@ -16,8 +16,6 @@ mod intervals;
 mod life;
 #[path = "contract/rest.rs"]
 mod rest;
-#[path = "contract/staging.rs"]
-mod staging;
 #[path = "contract/timing.rs"]
 mod timing;
 #[path = "contract/triggers.rs"]

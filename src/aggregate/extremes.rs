@@ -2,7 +2,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::replace;
 
-use super::{Aggregate, words};
+use super::Aggregate;
 
 /// Counts items and keeps none of them. Weighs 1.
 ///
@@ -82,21 +82,6 @@ impl<I: Send + 'static> Aggregate for Count<I> {
     fn merge(&mut self, later: Self) {
         self.items = self.items.saturating_add(later.items);
     }
-
-    #[inline]
-    fn lane_words() -> usize {
-        1
-    }
-
-    #[inline]
-    fn to_words(&self, words: &mut [u64]) {
-        words[0] = self.items;
-    }
-
-    #[inline]
-    fn from_words(words: &[u64]) -> Option<Self> {
-        Some(Count::from(words[0]))
-    }
 }
 
 /// Keeps the smallest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
@@ -132,21 +117,6 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
     fn merge(&mut self, later: Self) {
         self.absorb(later.0);
     }
-
-    #[inline]
-    fn lane_words() -> usize {
-        words::words_of_ordered::<T>()
-    }
-
-    #[inline]
-    fn to_words(&self, words: &mut [u64]) {
-        words::write(&self.0, words);
-    }
-
-    #[inline]
-    fn from_words(words: &[u64]) -> Option<Self> {
-        words::read(words).map(Min)
-    }
 }
 
 /// Keeps the largest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
@@ -181,21 +151,6 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
 
     fn merge(&mut self, later: Self) {
         self.absorb(later.0);
-    }
-
-    #[inline]
-    fn lane_words() -> usize {
-        words::words_of_ordered::<T>()
-    }
-
-    #[inline]
-    fn to_words(&self, words: &mut [u64]) {
-        words::write(&self.0, words);
-    }
-
-    #[inline]
-    fn from_words(words: &[u64]) -> Option<Self> {
-        words::read(words).map(Max)
     }
 }
 

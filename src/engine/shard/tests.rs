@@ -2,7 +2,6 @@
 
 mod accounts;
 mod generations;
-mod leases;
 
 use std::time::Duration;
 
