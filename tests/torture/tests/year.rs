@@ -1,6 +1,6 @@
 //! A virtual year of a million keys, with a load that jumps: each flush is within its range.
 //!
-//! `WRITE_BEHIND_DAYS` says how many days (default 1).
+//! `WRITE_BEHIND_DAYS` says how many days (default 1), and `WRITE_BEHIND_KEYS` how many keys (default 20 000).
 
 #[path = "support/chance.rs"]
 mod chance;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use chance::{Random, from_environment, seed};
 use write_behind::{Buffer, DataBuffer, FlushContext, FlushError, FlushReason, ManualClock, Sum};
 
-const KEYS: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000;
 const INTERVAL: u64 = 6 * HOUR;
 const JITTER: u64 = HOUR;
@@ -45,13 +44,14 @@ impl DataBuffer<u64, Sum<i64>> for Checks {
 #[test]
 fn no_flush_is_outside_its_range() {
     let days = from_environment("WRITE_BEHIND_DAYS", 1);
+    let keys = from_environment("WRITE_BEHIND_KEYS", 20_000);
     let clock = ManualClock::new();
-    let watch = Arc::new(Watch { began: Mutex::new(vec![0; KEYS as usize]), clock: clock.clone() });
+    let watch = Arc::new(Watch { began: Mutex::new(vec![0; keys as usize]), clock: clock.clone() });
     let buffer = Buffer::builder()
         .interval(Duration::from_millis(INTERVAL))
         .jitter(Duration::from_millis(JITTER))
         .partitions(2)
-        .max_keys(KEYS)
+        .max_keys(keys)
         .seed(seed())
         .start_inline(Checks(Arc::clone(&watch)), &clock)
         .unwrap();
@@ -60,9 +60,9 @@ fn no_flush_is_outside_its_range() {
     let end = days * 24 * HOUR;
     while watch.now() < end {
         // Nothing, a few, or a storm, and then up to ten hours of silence, or hardly a millisecond.
-        let burst = [0, 0, 1, 10, 1_000, 20_000, 100_000][random.below(7) as usize];
+        let burst = [0, 0, 1, 10, keys / 1_000, keys / 50, keys / 10][random.below(7) as usize];
         for _ in 0..burst {
-            let key = random.below(KEYS);
+            let key = random.below(keys);
             let now = watch.now() + 1;
             let mut began = watch.began.lock().unwrap();
             if began[key as usize] == 0 {
