@@ -66,7 +66,7 @@ pub enum Overflow {
     /// disk's is reached as well, it is exceeded by one batch at a time, so that what is on disk gets out.
     #[cfg(feature = "journal")]
     Spill {
-        /// How many bytes of batches are on disk at most, without what the file needs besides (a third more, about). May be
+        /// How many bytes of batches are on disk at most, without what the file needs besides. May be
         /// exceeded by what one commit writes, a fifth of the data in memory. Must not be zero.
         max_bytes: u64,
         /// How long to wait at most. Must not be zero.

@@ -28,11 +28,6 @@ impl Sequence {
         self.0
     }
 
-    /// One batch earlier.
-    pub(crate) fn before(self) -> Self {
-        Sequence(self.0 - 1)
-    }
-
     /// So many batches later.
     pub(crate) fn after(self, batches: usize) -> Self {
         Sequence(self.0 + batches as u64)

@@ -10,13 +10,9 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use write_behind::journal::Fault;
 
-use super::life::{INTERVAL, WINDOW, ms};
+use super::life::{INTERVAL, WINDOW, how_many, ms};
 use super::model::{Run, Step, steps};
 use super::store::{Dies, Mood};
-
-fn from_environment(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |number| number.parse().expect("a number"))
-}
 
 /// How many attempts a batch has, how much room there is, and what happens.
 #[derive(Debug, Clone)]
@@ -110,9 +106,9 @@ fn histories(first_seed: u64) -> impl Iterator<Item = History> {
 
 #[test]
 fn wherever_the_process_dies_what_is_certain_counts_once() {
-    let least = from_environment("WRITE_BEHIND_CRASH_POINTS", 500);
+    let least = how_many("WRITE_BEHIND_CRASH_POINTS", 500);
     let mut tried = 0;
-    for history in histories(from_environment("WRITE_BEHIND_SEED", 1) << 32) {
+    for history in histories(how_many("WRITE_BEHIND_SEED", 1) << 32) {
         for point in history.points() {
             history.die_at(point, Vec::new());
             tried += 1;
@@ -126,9 +122,9 @@ fn wherever_the_process_dies_what_is_certain_counts_once() {
 
 #[test]
 fn and_wherever_the_next_starts_die_up_to_five_in_a_row() {
-    let least = from_environment("WRITE_BEHIND_CUT_RECOVERIES", 200);
+    let least = how_many("WRITE_BEHIND_CUT_RECOVERIES", 200);
     let mut tried = 0;
-    for (index, history) in histories(from_environment("WRITE_BEHIND_SEED", 1) << 32).enumerate() {
+    for (index, history) in histories(how_many("WRITE_BEHIND_SEED", 1) << 32).enumerate() {
         // A prime apart, so that another one is cut each time.
         let points = history.points().into_iter().skip(index % 7).step_by(7);
         for (operation, point) in (index as u64..).zip(points) {

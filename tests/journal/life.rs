@@ -19,6 +19,12 @@ pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// How much is tried: from the environment, or what takes a moment.
+pub(crate) fn how_many(variable: &str, otherwise: u64) -> u64 {
+    let number = std::env::var(variable).ok();
+    number.map_or(otherwise, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+}
+
 /// Where journals are, one for each life.
 pub(crate) struct Place {
     folder: TempDir,

@@ -14,7 +14,7 @@ use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{DurableError, Fault, Journal, OnDiskFailure, SimulatedDisk};
 use write_behind::{Buffer, ManualClock, Overflow, RetryPolicy, SummingBuffer};
 
-use super::life::{INTERVAL, WINDOW, ms};
+use super::life::{INTERVAL, WINDOW, how_many, ms};
 use super::store::{Database, Mood};
 
 const KEYS: u64 = 5;
@@ -313,8 +313,7 @@ impl Run {
 }
 
 fn cases() -> Config {
-    let cases = std::env::var("WRITE_BEHIND_CASES");
-    let cases = cases.map_or(300, |cases| cases.parse().expect("WRITE_BEHIND_CASES is a number"));
+    let cases = how_many("WRITE_BEHIND_CASES", 300) as u32;
     Config { cases, max_shrink_iters: 5_000, ..Config::default() }
 }
 

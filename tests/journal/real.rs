@@ -13,7 +13,7 @@ use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{Journal, JournalError, OnDiskFailure};
 use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
 
-use super::life::ms;
+use super::life::{how_many, ms};
 use super::store::{Database, Mood};
 
 fn start(
@@ -131,8 +131,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_loses_nothing() {
     let Some(small) = Small::new(8 << 10) else { return };
-    let times = std::env::var("WRITE_BEHIND_FULL_DISKS");
-    let times = times.map_or(3, |times| times.parse().expect("WRITE_BEHIND_FULL_DISKS is a number"));
+    let times = how_many("WRITE_BEHIND_FULL_DISKS", 3) as usize;
     for on_failure in
         [OnDiskFailure::Wait, OnDiskFailure::Refuse, OnDiskFailure::GoOn].into_iter().cycle().take(times)
     {

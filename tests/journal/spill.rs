@@ -14,7 +14,7 @@ use write_behind::{
 };
 
 use super::failures::break_down;
-use super::life::{INTERVAL, Life, Place, WINDOW, ms};
+use super::life::{INTERVAL, Life, Place, WINDOW, how_many, ms};
 use super::store::{Database, Mood};
 
 const SPILL: Overflow = Overflow::Spill { max_bytes: 1 << 20, timeout: Duration::from_secs(1) };
@@ -352,8 +352,7 @@ fn a_row_that_cannot_be_read_is_trouble_with_the_disk() {
 /// `WRITE_BEHIND_SPILL_KEYS` says how many keys, a hundred times as many as there is room for.
 #[test]
 fn a_hundred_times_as_many_keys_as_there_is_room_for() {
-    let keys = std::env::var("WRITE_BEHIND_SPILL_KEYS");
-    let keys: u64 = keys.map_or(20_000, |keys| keys.parse().expect("a number"));
+    let keys = how_many("WRITE_BEHIND_SPILL_KEYS", 20_000);
     let folder = tempfile::tempdir().unwrap();
     let sums = Sums::default();
     sums.0.lock().unwrap().away = true;

@@ -3,7 +3,6 @@
 use std::hash::BuildHasher;
 use std::slice;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use super::undelivered::Conclusion;
 use crate::aggregate::Aggregate;
@@ -11,10 +10,8 @@ use crate::batch::{Content, Entry};
 use crate::dead_letter::{About, DeadLetter, Rescued, Verdict};
 use crate::driver::core::Core;
 use crate::driver::wait::life::Phase;
-use crate::engine::flights::Standing;
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
-use crate::engine::tick;
 use crate::failure::FailureCause;
 use crate::key::Key;
 
@@ -74,13 +71,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
                 self.intake.shard(entry.partition).fly_on(&entry.ticket(sequence), &mut settlement);
             }
             let mut flights = self.dispatch.flights.lock();
-            // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
-            let hurried = self.life.phase() > Phase::Open;
-            let wait = if hurried { Duration::ZERO } else { wait };
-            let until = tick::ceil(self.clock.now().saturating_add(wait));
+            let until = self.end_of_wait(wait);
             records.release(sequence);
-            let ahead = flights.origin(sequence).is_some_and(|origin| origin != sequence);
-            records.note_batch(sequence, &entries, &Standing::Sent { ahead });
+            records.note_batch(sequence, &entries, &flights.sent(sequence));
             flights.requeue(sequence, Arc::new(Content { id: about.batch, entries }), until);
             drop(flights);
             self.want_records(records);

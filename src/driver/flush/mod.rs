@@ -30,6 +30,7 @@ use spill::SpillWatch;
 use trouble::Trouble;
 
 pub(crate) use schedule::Plan;
+pub(crate) use spill::Leaving;
 
 /// How a batch's content is held.
 pub(crate) type Held<K, V> = Arc<Content<K, V>>;

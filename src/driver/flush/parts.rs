@@ -11,6 +11,7 @@ use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
 use crate::driver::journal::Records;
 use crate::driver::sync::{MutexGuard, unwrap_soon};
+use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::flights::{Flights, Past, Standing};
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Settled, Settlement, Ticket};
@@ -53,12 +54,25 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// One partition's entries stand together, so each partition is locked about once.
     pub(super) fn settle_flushed(&self, sequence: Sequence, entries: &[Entry<K, V>]) {
+        self.settle(sequence, entries, Settled::Flushed, |settlement| {
+            self.follow_settlement(settlement, None)
+        });
+    }
+
+    /// Ends the flights of a batch's entries, a few at a time, and has each time what follows followed.
+    pub(super) fn settle(
+        &self,
+        sequence: Sequence,
+        entries: &[Entry<K, V>],
+        how: Settled,
+        mut follow: impl FnMut(Settlement<K, WaiterRef>),
+    ) {
         let tickets: Vec<Ticket> = entries.iter().map(|entry| entry.ticket(sequence)).collect();
         let runs = tickets.chunk_by(|a, b| a.partition == b.partition);
         for run in runs.flat_map(|run| run.chunks(HOLD)) {
             let mut settlement = Settlement { keys: Vec::with_capacity(run.len()), ..Settlement::default() };
-            self.intake.shard(run[0].partition).settle(run, Settled::Flushed, &mut settlement);
-            self.follow_settlement(settlement, None);
+            self.intake.shard(run[0].partition).settle(run, how, &mut settlement);
+            follow(settlement);
         }
     }
 

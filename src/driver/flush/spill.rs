@@ -7,11 +7,10 @@ use super::{Held, SchedulerState};
 use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
 use crate::driver::intake::HOLD;
-use crate::driver::sync::MutexGuard;
 use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::flights::{Flights, OnDisk};
 use crate::engine::sequence::Sequence;
-use crate::engine::shard::{Settled, Settlement, Ticket};
+use crate::engine::shard::{Settled, Settlement};
 use crate::failure::FailureCause;
 use crate::key::Key;
 
@@ -21,6 +20,9 @@ pub(super) struct SpillWatch {
     waiter: WaiterRef,
     batches: OnDisk,
 }
+
+/// A batch that is on disk, with so many bytes, and is to be there only.
+pub(crate) type Leaving<K, V> = (Held<K, V>, u64);
 
 impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// How many keys a batch holds at most. Where data is spilled, what is on its way to the sink takes no more than half of
@@ -44,7 +46,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// How many more batches may be in motion, where data is spilled or was.
-    pub(crate) fn more_in_motion(&self, flights: &MutexGuard<'_, Flights<Held<K, V>>>) -> usize {
+    pub(crate) fn more_in_motion(&self, flights: &Flights<Held<K, V>>) -> usize {
         let more = self.most_in_motion().saturating_sub(flights.in_motion());
         if more == 0 {
             return 0;
@@ -88,29 +90,26 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Batches are on disk, with so many bytes: lets go of them. Nothing is put together, split or put aside meanwhile. Who
     /// waits for one of their entries waits for the batch from here on.
-    pub(crate) fn leave_on_disk(&self, batch: &Held<K, V>, bytes: u64) -> Settlement<K, WaiterRef> {
+    pub(crate) fn leave_on_disk(&self, (batch, bytes): &Leaving<K, V>) -> Vec<Settlement<K, WaiterRef>> {
         let sequence = Sequence::of(batch.id);
-        let tickets: Vec<Ticket> = batch.entries.iter().map(|entry| entry.ticket(sequence)).collect();
-        let mut settlement = Settlement::default();
-        for run in tickets.chunk_by(|a, b| a.partition == b.partition) {
-            self.intake.shard(run[0].partition).settle(run, Settled::Spilled, &mut settlement);
-        }
-        let content = self.dispatch.flights.lock().spilled(sequence, bytes);
+        let (mut settlements, mut reached) = (Vec::new(), Vec::new());
+        self.settle(sequence, &batch.entries, Settled::Spilled, |mut settlement| {
+            reached.append(&mut settlement.reached);
+            settlements.push(settlement);
+        });
+        let content = self.dispatch.flights.lock().spilled(sequence, *bytes);
         self.callbacks.let_go(content);
-        let mut reached: Vec<(WaiterRef, u32)> = Vec::new();
-        for (waiter, generations) in settlement.reached.drain(..) {
-            match reached.iter_mut().find(|(other, _)| *other == waiter) {
-                Some((_, all)) => *all += generations,
-                None => reached.push((waiter, generations)),
-            }
-        }
-        let batches = OnDisk { first: sequence, last: sequence, batches: 1 };
+        let batches = OnDisk { first: sequence, end: sequence.after(1), batches: 1 };
+        let mut watches = self.dispatch.spill_watches.lock();
         for (waiter, generations) in reached {
-            waiter.expect(1);
-            self.dispatch.spill_watches.lock().push(SpillWatch { waiter: waiter.clone(), batches });
+            // Once for each batch, however many of its entries.
+            if watches.last().is_none_or(|watch| watch.waiter != waiter || watch.batches != batches) {
+                waiter.expect(1);
+                watches.push(SpillWatch { waiter: waiter.clone(), batches });
+            }
             waiter.reach(generations, None);
         }
-        settlement
+        settlements
     }
 
     /// Lets `waiter`, who waits for what is in memory already, wait for everything that is on disk only, too: which keys that

@@ -18,7 +18,7 @@ use crate::driver::wait::waiter::WaiterRef;
 use crate::engine::flights::{Past, Presence, Standing};
 use crate::engine::sequence::Sequence;
 use crate::engine::shard::{Need, Settled, Settlement, Ticket};
-use crate::engine::tick;
+use crate::engine::tick::{self, Tick};
 use crate::failure::FailureCause;
 use crate::key::Key;
 
@@ -44,7 +44,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     ) {
         let Conclusion { mut back, mut kept, gone, whole } = conclusion;
         let sequence = Sequence::of(about.batch);
-        let wait = self.interval_and_jitter();
         let (mut put_back, mut let_go) = (Settlement::default(), Vec::with_capacity(back.len()));
         let mut settlement = Settlement::default();
         let (keys, inserts, origin, over) = {
@@ -58,7 +57,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             // waiting for its time.
             let spills = stands_back || self.settings.bounds.overflow.max_spilled().is_some();
             if spills && self.life.phase() == Phase::Open {
-                self.send_apart(mem::take(&mut back), about, wait, &mut records, &mut put_back);
+                self.send_apart(mem::take(&mut back), about, &mut records, &mut put_back);
             }
             for entry in back {
                 let stays = self.put_back(entry, about, &mut records, &mut put_back, &mut let_go);
@@ -90,23 +89,19 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         &self,
         entries: Vec<Entry<K, V>>,
         about: &About,
-        wait: Duration,
         records: &mut Records<K, V>,
         settlement: &mut Settlement<K, WaiterRef>,
     ) {
-        let sequence = Sequence::of(about.batch);
-        for entry in &entries {
-            self.intake.shard(entry.partition).fly_on(&entry.ticket(sequence), settlement);
-        }
         if entries.is_empty() {
             return;
         }
+        let (sequence, wait) = (Sequence::of(about.batch), self.interval_and_jitter());
+        for entry in &entries {
+            self.intake.shard(entry.partition).fly_on(&entry.ticket(sequence), settlement);
+        }
         let past = Past { attempts: 0, cause: about.cause.clone(), frozen: false };
         self.carve(records, sequence, entries, (past, After::Sent), |flights, part| {
-            // Under the lock: if shutdown has not yet hurried those that wait, it will find this one too.
-            let hurried = self.life.phase() > Phase::Open;
-            let wait = if hurried { Duration::ZERO } else { wait };
-            let until = tick::ceil(self.clock.now().saturating_add(wait));
+            let until = self.end_of_wait(wait);
             flights.back_off(part, until);
             settlement.armed = Some(until);
         });
@@ -116,6 +111,13 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     pub(super) fn interval_and_jitter(&self) -> Duration {
         let schedule = &self.settings.schedule;
         schedule.interval + schedule.jitter.mul_f64(self.dispatch.chance())
+    }
+
+    /// When that is over, if it begins now. Called under the flights' lock: if shutdown has not yet hurried those that
+    /// wait, it will find this one too.
+    pub(super) fn end_of_wait(&self, wait: Duration) -> Tick {
+        let wait = if self.life.phase() > Phase::Open { Duration::ZERO } else { wait };
+        tick::ceil(self.clock.now().saturating_add(wait))
     }
 
     /// Puts an entry back, or returns it if the buffer is closed. What is left of it is to be dropped where no lock is held.

@@ -10,7 +10,7 @@ use super::progress::Work;
 use super::{Journal, News, Records};
 use crate::aggregate::Aggregate;
 use crate::driver::core::Core;
-use crate::driver::flush::Held;
+use crate::driver::flush::{Held, Leaving};
 use crate::driver::intake::HOLD;
 use crate::driver::sync::{MutexGuard, Ordering, spawn};
 use crate::engine::flights::{Recorded, Standing};
@@ -136,7 +136,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         round: u64,
         collect: impl FnOnce() -> Result<Commit, CodecError>,
         put: impl FnOnce(&Head, &Commit) -> Result<bool, JournalError>,
-    ) -> Vec<(Held<K, V>, u64)> {
+    ) -> Vec<Leaving<K, V>> {
         let collected =
             self.callbacks.call(collect).unwrap_or_else(|panicked| Err(panicked.to_string().into()));
         let written = collected.map_err(|error| journal.cannot_encode(error)).and_then(|commit| {
@@ -154,7 +154,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Returns the batches that are to be on disk only, with their bytes.
-    fn written(&self, journal: &Journal<K, V>, round: u64, commit: &Commit) -> Vec<(Held<K, V>, u64)> {
+    fn written(&self, journal: &Journal<K, V>, round: u64, commit: &Commit) -> Vec<Leaving<K, V>> {
         let Recorded { readied, spilled } = {
             let mut flights = self.dispatch.flights();
             flights.forgotten(commit.ended.iter().copied());
@@ -175,14 +175,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 
     /// Lets go of what is on disk now.
-    fn leave_spilled(&self, spilled: Vec<(Held<K, V>, u64)>) {
+    fn leave_spilled(&self, spilled: Vec<Leaving<K, V>>) {
         if spilled.is_empty() {
             return;
         }
         let settlements: Vec<_> = {
             // Who looks for them finds them here or there.
             let _records = self.dispatch.pause_assembly();
-            spilled.iter().map(|(batch, bytes)| self.leave_on_disk(batch, *bytes)).collect()
+            spilled.iter().flat_map(|leaving| self.leave_on_disk(leaving)).collect()
         };
         self.callbacks.let_go(spilled);
         settlements.into_iter().for_each(|settlement| self.follow_settlement(settlement, None));
@@ -279,7 +279,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             self.write(journal, round, collected, changes_to(disk))
         };
         // Nobody needs their room any more, and who waits for them is about to be told that it is over.
-        spilled.iter().for_each(|(batch, bytes)| drop(self.leave_on_disk(batch, *bytes)));
+        spilled.iter().for_each(|leaving| drop(self.leave_on_disk(leaving)));
         dropped.extend(spilled.into_iter().map(|(batch, _)| batch));
         journal.progress.trouble().is_none()
     }

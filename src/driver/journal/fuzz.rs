@@ -9,15 +9,12 @@ use super::frame::{read_batch, read_generations, write_batch, write_generations}
 use crate::batch::{BatchId, Entry, FlushReason};
 use crate::engine::flights::{Past, Standing};
 use crate::failure::FailureCause;
+use crate::journal::file::tests::how_many;
 use crate::journal::{Codec, CodecError, Postcard};
 
 type Data = Vec<String>;
 
 const ID: BatchId = BatchId { instance: 7, sequence: 9 };
-
-fn from_environment(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |number| number.parse().expect("a number"))
-}
 
 fn text(chance: &mut SmallRng) -> String {
     let letters = ['a', 'ß', '\0', '🦀', '"', '~'];
@@ -98,8 +95,8 @@ fn read_as_batch(row: &[u8]) -> bool {
 
 #[test]
 fn whatever_a_row_is_it_is_read_or_refused() {
-    let rows = from_environment("WRITE_BEHIND_ROWS", 200_000);
-    let mut chance = SmallRng::seed_from_u64(from_environment("WRITE_BEHIND_SEED", 1));
+    let rows = how_many("WRITE_BEHIND_ROWS", 200_000);
+    let mut chance = SmallRng::seed_from_u64(how_many("WRITE_BEHIND_SEED", 1));
     let samples: Vec<_> =
         (0..500).map(|_| (some_generations(&mut chance), some_batch(&mut chance))).collect();
     assert!(
@@ -124,8 +121,8 @@ fn whatever_a_row_is_it_is_read_or_refused() {
 /// The codec itself, which is given what is inside of a row.
 #[test]
 fn whatever_the_bytes_are_the_codec_reads_or_refuses_them() {
-    let rows = from_environment("WRITE_BEHIND_ROWS", 200_000);
-    let mut chance = SmallRng::seed_from_u64(from_environment("WRITE_BEHIND_SEED", 1));
+    let rows = how_many("WRITE_BEHIND_ROWS", 200_000);
+    let mut chance = SmallRng::seed_from_u64(how_many("WRITE_BEHIND_SEED", 1));
     let codec: &dyn Codec<String, Data> = &Postcard;
     for _ in 0..rows {
         let mut bytes = vec![0; chance.random_range(0..24)];

@@ -146,7 +146,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 }
 
 impl<K, V> Journal<K, V> {
-    pub(super) fn decode<T>(
+    fn decode<T>(
         &self,
         read: impl FnOnce(&dyn Codec<K, V>) -> Result<T, CodecError>,
     ) -> Result<T, JournalError> {

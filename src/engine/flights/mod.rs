@@ -2,11 +2,12 @@
 //! are on one agenda.
 
 mod kept;
+mod ready;
 mod recorded;
 mod spilled;
 mod stranded;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::sequence::Sequence;
@@ -18,6 +19,7 @@ pub(crate) use recorded::{Recorded, Standing};
 pub(crate) use spilled::{FromDisk, OnDisk};
 pub(crate) use stranded::Stranded;
 
+use ready::{Queue, Ready};
 use spilled::Spilled;
 
 /// What a batch is doing.
@@ -54,13 +56,6 @@ enum Record {
     Writing,
     /// It has, or there is no journal.
     Done,
-}
-
-/// Which of the two queues of what is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Queue {
-    Fresh,
-    Retries,
 }
 
 /// A batch in flight; `B` is how the driver holds its content.
@@ -101,39 +96,6 @@ pub(crate) struct Past {
     pub(crate) attempts: u32,
     pub(crate) cause: FailureCause,
     pub(crate) frozen: bool,
-}
-
-/// What workers do next comes from two queues in turn, so that neither starves the other.
-#[derive(Debug, Default)]
-struct Ready {
-    fresh: VecDeque<Sequence>,
-    retries: VecDeque<Sequence>,
-    /// The next one comes from `fresh`, if there is any.
-    fresh_next: bool,
-}
-
-impl Ready {
-    fn len(&self) -> usize {
-        self.fresh.len() + self.retries.len()
-    }
-
-    fn push(&mut self, sequence: Sequence, queue: Queue) {
-        match queue {
-            Queue::Fresh => self.fresh.push_back(sequence),
-            Queue::Retries => self.retries.push_back(sequence),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Sequence> {
-        let fresh_first = self.fresh_next;
-        self.fresh_next = !fresh_first;
-        let (first, second) = if fresh_first {
-            (&mut self.fresh, &mut self.retries)
-        } else {
-            (&mut self.retries, &mut self.fresh)
-        };
-        first.pop_front().or_else(|| second.pop_front())
-    }
 }
 
 #[derive(Debug)]
@@ -222,7 +184,7 @@ impl<B: Clone> Flights<B> {
 
     /// How many batches wait for their first attempt.
     pub(crate) fn fresh(&self) -> usize {
-        self.ready.fresh.len() + self.waiting
+        self.ready.fresh() + self.waiting
     }
 
     /// How many more workers there is work for, `most` in all. They are counted as active from here on:

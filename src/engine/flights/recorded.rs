@@ -114,11 +114,16 @@ impl<B: Clone> Flights<B> {
                     Standing::Kept { past, whole, handed_over: flight.handed_over }
                 }
                 (Some(past), _) if flight.doomed => Standing::GivenUp(past),
-                _ => Standing::Sent { ahead: flight.origin.is_some_and(|origin| origin != sequence) },
+                _ => Standing::Sent { ahead: flight.is_ahead(sequence) },
             };
             Some((sequence, flight.batch.clone()?, standing))
         });
         contents.collect()
+    }
+
+    /// How a journal has to have a batch that is to be sent.
+    pub(crate) fn sent(&self, sequence: Sequence) -> Standing {
+        Standing::Sent { ahead: self.live.get(&sequence).is_some_and(|flight| flight.is_ahead(sequence)) }
     }
 
     /// A batch whose failure is being acted upon, and its past. `None` if shutdown has taken it meanwhile.
@@ -200,6 +205,11 @@ impl<B: Clone> Flights<B> {
 }
 
 impl<B> Flight<B> {
+    /// Whether it goes before others that have lower sequences: it is what became of one that did.
+    fn is_ahead(&self, sequence: Sequence) -> bool {
+        self.origin.is_some_and(|origin| origin != sequence)
+    }
+
     fn past(&self) -> Option<Past> {
         let cause = self.cause.clone()?;
         Some(Past { attempts: self.attempts, cause, frozen: self.frozen })

@@ -41,17 +41,17 @@ pub(crate) struct FromDisk<B> {
     pub(crate) bytes: u64,
 }
 
-/// The batches that are on disk only: they are among these sequences, and nothing else between them was there.
+/// The batches that are on disk only: they are from `first` on and before `end`, and nothing else between them was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OnDisk {
     pub(crate) first: Sequence,
-    pub(crate) last: Sequence,
+    pub(crate) end: Sequence,
     pub(crate) batches: u64,
 }
 
 impl OnDisk {
     pub(crate) fn contains(&self, origin: Sequence) -> bool {
-        (self.first..=self.last).contains(&origin)
+        (self.first..self.end).contains(&origin)
     }
 }
 
@@ -159,8 +159,8 @@ impl<B: Clone> Flights<B> {
 
     /// The batches that are on disk only.
     pub(crate) fn on_disk(&self) -> Option<OnDisk> {
-        let (first, last) = (self.spilled.runs.front()?.first, self.spilled.runs.back()?.end.before());
-        Some(OnDisk { first, last, batches: self.spilled.batches })
+        let (first, end) = (self.spilled.first()?, self.spilled.runs.back()?.end);
+        Some(OnDisk { first, end, batches: self.spilled.batches })
     }
 
     /// What [`block_load`](Self::block_load) is to be told.

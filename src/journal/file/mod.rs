@@ -17,7 +17,7 @@ mod files;
 pub(crate) mod simulated;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trouble;
 
 use std::ffi::OsString;

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::marker::PhantomData;
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::ToSql;
@@ -11,7 +10,7 @@ use crate::error::Error;
 use crate::ledger::{create_if_missing, in_columns};
 use crate::name::{TableName, list, quoted};
 use crate::store::PostgresStore;
-use crate::sums::arrays;
+use crate::sums::{Sums, array_parameters, arrays};
 use crate::write::{InOneStatement, WriteBatch};
 
 /// Any number that is the same in all processes: one of them folds at a time.
@@ -48,11 +47,9 @@ const FOLD_LOCK: i64 = 0x666f_6c64;
 /// Tables are created if they are missing: the sums as with [`Sums`](crate::Sums), and the log with the same key columns
 /// and `instance`, `sequence` and `delta`. Something has to fold, in any of the processes, or the log grows.
 pub struct LoggedSums<K> {
-    sums: TableName,
+    /// With one value column.
+    sums: Sums<K, Sum<i64>>,
     log: TableName,
-    keys: Vec<String>,
-    value: String,
-    types: PhantomData<fn(K)>,
 }
 
 impl<K> LoggedSums<K> {
@@ -61,15 +58,14 @@ impl<K> LoggedSums<K> {
     pub fn new(table: impl Into<String>) -> Self {
         let table = table.into();
         let log = TableName { schema: None, table: format!("{table}_log") };
-        let sums = TableName { schema: None, table };
-        LoggedSums { sums, log, keys: Vec::new(), value: "value".to_owned(), types: PhantomData }
+        LoggedSums { sums: Sums::new(table).value("value"), log }
     }
 
     /// The schema that both tables are in, which must be there. Default: where the search path leads.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.sums.schema = Some(schema.into());
-        self.log.schema.clone_from(&self.sums.schema);
+        self.sums = self.sums.schema(schema);
+        self.log.schema.clone_from(&self.sums.table.schema);
         self
     }
 
@@ -90,20 +86,26 @@ impl<K> LoggedSums<K> {
     /// The name of the next key column, in the order of the key's parts.
     #[must_use]
     pub fn key(mut self, column: impl Into<String>) -> Self {
-        self.keys.push(column.into());
+        self.sums = self.sums.key(column);
         self
     }
 
     /// The name of the column of sums. Default: `value`.
     #[must_use]
     pub fn value(mut self, column: impl Into<String>) -> Self {
-        self.value = column.into();
+        self.sums.values = vec![column.into()];
         self
+    }
+
+    /// The names of the sums' table, of the log, of the key columns and of the column of sums.
+    fn names(&self) -> [String; 4] {
+        let Sums { table, keys, values, .. } = &self.sums;
+        [table.quoted(), self.log.quoted(), list(keys), list(values)]
     }
 
     /// The key columns of a table as one row, to compare it with another.
     fn key_of(&self, table: &str) -> String {
-        let columns: Vec<_> = self.keys.iter().map(|key| format!("{table}.{}", quoted(key))).collect();
+        let columns: Vec<_> = self.sums.keys.iter().map(|key| format!("{table}.{}", quoted(key))).collect();
         format!("row({})", columns.join(", "))
     }
 
@@ -113,8 +115,7 @@ impl<K> LoggedSums<K> {
     /// Rows are locked in the same order as by everybody else. Key by key, so that it looks at no more of a long log than
     /// it folds.
     fn fold(&self) -> String {
-        let (sums, log, keys, value) =
-            (self.sums.quoted(), self.log.quoted(), list(&self.keys), quoted(&self.value));
+        let [sums, log, keys, value] = self.names();
         let (logged, in_log, in_sums, fitting) =
             (self.key_of("logged"), self.key_of("log"), self.key_of("sums"), self.key_of("fits"));
         format!(
@@ -142,16 +143,10 @@ impl<K> LoggedSums<K> {
 }
 
 impl<K: Columns> LoggedSums<K> {
-    /// `first`: the number of the first parameter.
-    fn keys_from(&self, first: usize) -> String {
-        let arrays = (first..).zip(K::types()).map(|(place, sql)| format!("${place}::{sql}[]"));
-        arrays.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Of the batch with this instance and sequence.
+    /// Of the batch with this instance and sequence. `first`: the number of the first parameter of keys.
     fn append(&self, condition: &str, first: usize) -> String {
-        let (log, keys) = (self.log.quoted(), list(&self.keys));
-        let (key_arrays, deltas) = (self.keys_from(first), first + self.keys.len());
+        let [_, log, keys, _] = self.names();
+        let (key_arrays, deltas) = (array_parameters(first, K::types()), first + self.sums.keys.len());
         format!(
             "insert into {log} ({keys}, instance, sequence, delta)
              select {keys}, $1, $2, delta from unnest({key_arrays}, ${deltas}::bigint[]) as new ({keys}, delta)
@@ -161,9 +156,9 @@ impl<K: Columns> LoggedSums<K> {
 
     /// As text: the sum and the log together may be more than 64 bits. Null if the key is in neither.
     fn total(&self) -> String {
-        let (sums, log, value) = (self.sums.quoted(), self.log.quoted(), quoted(&self.value));
+        let [sums, log, _, value] = self.names();
         let (in_sums, in_log) = (self.key_of("sums"), self.key_of("log"));
-        let key = format!("(select * from unnest({}))", self.keys_from(1));
+        let key = format!("(select * from unnest({}))", array_parameters(1, K::types()));
         format!(
             "select sum(part)::text from (
                  select {value} from {sums} as sums where {in_sums} = {key}
@@ -175,22 +170,13 @@ impl<K: Columns> LoggedSums<K> {
 
 impl<K: Columns + Send + Sync + 'static> WriteBatch<K, Sum<i64>> for LoggedSums<K> {
     async fn set_up(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        let (sums, log, keys, value) =
-            (self.sums.quoted(), self.log.quoted(), list(&self.keys), quoted(&self.value));
-        if self.keys.len() != K::types().len() {
-            let (named, needed) = (self.keys.len(), K::types().len());
-            let problem = format!("{sums}: {named} key columns are named, and the type has {needed}");
-            return Err(Error::Definition(problem));
-        }
-        let columns = self.keys.iter().zip(K::types());
-        let columns: Vec<_> = columns.map(|(name, sql)| format!("{} {sql} not null", quoted(name))).collect();
-        let columns = columns.join(", ");
-        let create =
-            format!("create table {sums} ({columns}, {value} bigint not null, primary key ({keys}))");
-        create_if_missing(transaction, &sums, &create).await?;
+        self.sums.check()?;
+        let [sums, log, keys, _] = self.names();
+        create_if_missing(transaction, &sums, &self.sums.create()).await?;
         let create = format!(
-            "create table {log} ({columns}, instance bigint, sequence bigint, delta bigint not null,
-             primary key ({keys}, instance, sequence))"
+            "create table {log} ({}, instance bigint, sequence bigint, delta bigint not null,
+             primary key ({keys}, instance, sequence))",
+            self.sums.key_definitions()
         );
         create_if_missing(transaction, &log, &create).await?;
         // Names that do not exist are found now and not with the first batch.
@@ -278,12 +264,7 @@ impl<K: Columns> PostgresStore<LoggedSums<K>> {
 
 impl<K> fmt::Debug for LoggedSums<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LoggedSums { sums, log, keys, value, .. } = self;
-        f.debug_struct("LoggedSums")
-            .field("sums", sums)
-            .field("log", log)
-            .field("keys", keys)
-            .field("value", value)
-            .finish()
+        let LoggedSums { sums, log } = self;
+        f.debug_struct("LoggedSums").field("sums", sums).field("log", log).finish()
     }
 }

@@ -47,9 +47,9 @@ use crate::write::{InOneStatement, WriteBatch};
 /// Cost: one statement for a batch, record included, in one round trip; rows in the order of their keys. Where a row is
 /// refused, a transaction that halves the batch by savepoints until it has found which.
 pub struct Sums<K, V> {
-    table: TableName,
-    keys: Vec<String>,
-    values: Vec<String>,
+    pub(crate) table: TableName,
+    pub(crate) keys: Vec<String>,
+    pub(crate) values: Vec<String>,
     types: PhantomData<fn(K, V)>,
 }
 
@@ -92,7 +92,7 @@ impl<K, V> Sums<K, V> {
 }
 
 impl<K: Columns, V: Values> Sums<K, V> {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         for (what, named, needed) in
             [("key", self.keys.len(), K::types().len()), ("value", self.values.len(), V::columns().len())]
         {
@@ -105,29 +105,41 @@ impl<K: Columns, V: Values> Sums<K, V> {
         Ok(())
     }
 
-    fn create(&self) -> String {
-        let keys = self.keys.iter().zip(K::types());
-        let values = self.values.iter().zip(V::columns().into_iter().map(|(_, sql, _)| sql));
-        let columns: Vec<_> =
-            keys.chain(values).map(|(name, sql)| format!("{} {sql} not null", quoted(name))).collect();
-        let (columns, table, keys) = (columns.join(", "), self.table.quoted(), list(&self.keys));
-        format!("create table {table} ({columns}, primary key ({keys}))")
+    pub(crate) fn create(&self) -> String {
+        let values = definitions(&self.values, V::columns().into_iter().map(|(_, sql, _)| sql));
+        let (table, keys) = (self.table.quoted(), list(&self.keys));
+        format!("create table {table} ({}, {values}, primary key ({keys}))", self.key_definitions())
+    }
+
+    pub(crate) fn key_definitions(&self) -> String {
+        definitions(&self.keys, K::types())
     }
 
     /// `first`: the number of the first parameter.
     fn upsert(&self, condition: &str, first: usize) -> String {
         let names: Vec<_> = self.keys.iter().chain(&self.values).cloned().collect();
         let types = K::types().into_iter().chain(V::columns().into_iter().map(|(sql, _, _)| sql));
-        let arrays: Vec<_> = (first..).zip(types).map(|(place, sql)| format!("${place}::{sql}[]")).collect();
         let merged: Vec<_> =
             self.values.iter().zip(V::columns()).map(|(name, (_, _, merge))| merged(name, merge)).collect();
         let (table, columns, keys) = (self.table.quoted(), list(&names), list(&self.keys));
-        let (arrays, merged) = (arrays.join(", "), merged.join(", "));
+        let (arrays, merged) = (array_parameters(first, types), merged.join(", "));
         format!(
             "insert into {table} as old ({columns}) select * from unnest({arrays}) as new ({columns}) {condition} \
              order by {keys} on conflict ({keys}) do update set {merged}"
         )
     }
+}
+
+/// Columns as a new table has them.
+fn definitions<'a>(names: &[String], types: impl IntoIterator<Item = &'a str>) -> String {
+    let columns = names.iter().zip(types).map(|(name, sql)| format!("{} {sql} not null", quoted(name)));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// Parameters that are arrays of these types. `first`: the number of the first of them.
+pub(crate) fn array_parameters<'a>(first: usize, types: impl IntoIterator<Item = &'a str>) -> String {
+    let arrays = (first..).zip(types).map(|(place, sql)| format!("${place}::{sql}[]"));
+    arrays.collect::<Vec<_>>().join(", ")
 }
 
 /// What a column is set to where there is a row.

@@ -81,7 +81,7 @@ pub(super) fn some_changes(n: u64) -> Changes {
 }
 
 /// How much is tried: from the environment, or what takes seconds.
-pub(super) fn how_many(variable: &str, otherwise: u64) -> u64 {
+pub(crate) fn how_many(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().map_or(otherwise, |number| number.parse().expect("a number"))
 }
 
