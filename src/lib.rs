@@ -56,7 +56,7 @@ mod telemetry;
 mod undelivered;
 mod writer;
 
-pub use aggregate::{Addend, Aggregate, Count, Increment, Last, Max, Min, Sum};
+pub use aggregate::{Addend, Aggregate, Count, Increment, LANE_WORDS, Last, Max, Min, Sum};
 pub use as_text::ParseBatchIdError;
 #[cfg(feature = "tokio")]
 pub use async_data_buffer::{AsyncBatchDataBuffer, AsyncDataBuffer};

@@ -16,6 +16,8 @@ mod intervals;
 mod life;
 #[path = "contract/rest.rs"]
 mod rest;
+#[path = "contract/staging.rs"]
+mod staging;
 #[path = "contract/timing.rs"]
 mod timing;
 #[path = "contract/triggers.rs"]

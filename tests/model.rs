@@ -44,6 +44,12 @@ proptest! {
         run::run::<Sum<i8>>(&history);
     }
 
+    /// Sums that lanes absorb: that can be told by nothing.
+    #[test]
+    fn sums_in_lanes_follow_the_model(history in history::histories()) {
+        run::run::<Sum<i64>>(&history);
+    }
+
     /// Joins that are often complete, and as often closed early.
     #[test]
     fn joins_follow_the_model(history in history::histories()) {

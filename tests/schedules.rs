@@ -21,6 +21,8 @@ mod data;
 #[cfg(feature = "journal")]
 #[path = "schedules/journal.rs"]
 mod journal;
+#[path = "schedules/lanes.rs"]
+mod lanes;
 #[path = "schedules/life.rs"]
 mod life;
 #[path = "schedules/pool.rs"]

@@ -2,7 +2,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::replace;
 
-use super::Aggregate;
+use super::{Aggregate, words};
 
 /// Counts items and keeps none of them. Weighs 1.
 ///
@@ -82,6 +82,21 @@ impl<I: Send + 'static> Aggregate for Count<I> {
     fn merge(&mut self, later: Self) {
         self.items = self.items.saturating_add(later.items);
     }
+
+    #[inline]
+    fn lane_words() -> usize {
+        1
+    }
+
+    #[inline]
+    fn to_words(&self, words: &mut [u64]) {
+        words[0] = self.items;
+    }
+
+    #[inline]
+    fn from_words(words: &[u64]) -> Option<Self> {
+        Some(Count::from(words[0]))
+    }
 }
 
 /// Keeps the smallest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
@@ -117,6 +132,21 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Min<T> {
     fn merge(&mut self, later: Self) {
         self.absorb(later.0);
     }
+
+    #[inline]
+    fn lane_words() -> usize {
+        words::words_of_ordered::<T>()
+    }
+
+    #[inline]
+    fn to_words(&self, words: &mut [u64]) {
+        words::write(&self.0, words);
+    }
+
+    #[inline]
+    fn from_words(words: &[u64]) -> Option<Self> {
+        words::read(words).map(Min)
+    }
 }
 
 /// Keeps the largest item; of equal ones the first. Weighs 1. An item that cannot be compared (a
@@ -151,6 +181,21 @@ impl<T: PartialOrd + Send + Sync + 'static> Aggregate for Max<T> {
 
     fn merge(&mut self, later: Self) {
         self.absorb(later.0);
+    }
+
+    #[inline]
+    fn lane_words() -> usize {
+        words::words_of_ordered::<T>()
+    }
+
+    #[inline]
+    fn to_words(&self, words: &mut [u64]) {
+        words::write(&self.0, words);
+    }
+
+    #[inline]
+    fn from_words(words: &[u64]) -> Option<Self> {
+        words::read(words).map(Max)
     }
 }
 

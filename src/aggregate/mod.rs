@@ -5,6 +5,7 @@ mod extremes;
 mod sets;
 mod sum;
 mod tuples;
+mod words;
 
 pub use extremes::{Count, Last, Max, Min};
 pub use sum::{Addend, Increment, Sum};
@@ -30,7 +31,8 @@ pub use sum::{Addend, Increment, Sum};
 ///
 /// All methods run under the lock of the key's partition: they must be quick, must not call the
 /// buffer and should not do I/O. Items that an aggregate lets go of can be dropped outside the lock:
-/// see [`displace`](Self::displace). A panic unwinds to the caller of `insert`; the item that caused it
+/// see [`displace`](Self::displace). For a [hot key](crate::guide::hot_keys) they run in a lane of the thread's own instead,
+/// and whoever flushes the key waits for them. A panic unwinds to the caller of `insert`; the item that caused it
 /// is not counted, the aggregate stays as the panic left it, and the buffer goes on.
 ///
 /// ```
@@ -224,4 +226,79 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
         let _ = later;
         true
     }
+
+    /// How many words of 64 bits it is written down in by [`to_words`](Self::to_words), if it can be kept in a
+    /// *lane*. Default: 0, it cannot.
+    ///
+    /// Threads that contend for a key are given lanes: each thread absorbs on its own, without any lock, and what
+    /// it has is [merged](Self::merge) with the rest when anybody looks, or takes it. `Sum`, `Count`, `Min`, `Max`
+    /// of numbers and tuples of them can be kept so; [the guide](crate::guide::hot_keys) says what that costs.
+    /// Implement this for an aggregate of your own, together with [`to_words`](Self::to_words) and
+    /// [`from_words`](Self::from_words), if
+    ///
+    /// - the order of its items makes no difference, nor does it how they are grouped:
+    ///   `a.merge(b)` and `b.merge(a)` come to the same;
+    /// - its [`weight`](Self::weight) never changes and it is never [ready](Self::is_ready) early;
+    /// - it is at most [`LANE_WORDS`](crate::LANE_WORDS) words. With more it is kept as any other.
+    ///
+    /// ```
+    /// use write_behind::Aggregate;
+    ///
+    /// /// Which of 64 features were used.
+    /// #[derive(Debug, PartialEq)]
+    /// struct Features(u64);
+    ///
+    /// impl Aggregate for Features {
+    ///     type Item = u8;
+    ///     fn start(feature: u8) -> Self {
+    ///         Features(1 << (feature % 64))
+    ///     }
+    ///     fn absorb(&mut self, feature: u8) {
+    ///         self.merge(Features::start(feature));
+    ///     }
+    ///     fn merge(&mut self, later: Self) {
+    ///         self.0 |= later.0;
+    ///     }
+    ///     fn lane_words() -> usize {
+    ///         1
+    ///     }
+    ///     fn to_words(&self, words: &mut [u64]) {
+    ///         words[0] = self.0;
+    ///     }
+    ///     fn from_words(words: &[u64]) -> Option<Self> {
+    ///         Some(Features(words[0]))
+    ///     }
+    /// }
+    ///
+    /// let mut words = [0];
+    /// Features::start(3).to_words(&mut words);
+    /// assert_eq!(Features::from_words(&words), Some(Features(8)));
+    /// ```
+    #[inline]
+    fn lane_words() -> usize {
+        0
+    }
+
+    /// Writes it down in as many words as [`lane_words`](Self::lane_words) says.
+    #[inline]
+    fn to_words(&self, words: &mut [u64]) {
+        let _ = words;
+    }
+
+    /// What was written down in these words. Default: `None`, right where [`lane_words`](Self::lane_words) is 0; otherwise it
+    /// would be a panic of `insert`.
+    #[inline]
+    fn from_words(words: &[u64]) -> Option<Self> {
+        let _ = words;
+        None
+    }
+}
+
+/// An aggregate of more words than this is not kept in lanes.
+pub const LANE_WORDS: usize = 4;
+
+/// Whether an aggregate is kept in lanes where threads contend for its key.
+#[inline]
+pub(crate) fn fits_lanes<V: Aggregate>() -> bool {
+    (1..=LANE_WORDS).contains(&V::lane_words())
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Aggregate;
+use super::{Aggregate, words};
 
 /// What [`Sum`] can add up. Implemented for all integers, for `f32`/`f64` and for [`Duration`].
 ///
@@ -99,6 +99,21 @@ impl<T: Addend> Aggregate for Sum<T> {
 
     fn accepts_merge(&self, later: &Self) -> bool {
         self.accepts(&later.0)
+    }
+
+    #[inline]
+    fn lane_words() -> usize {
+        words::words_of::<T>()
+    }
+
+    #[inline]
+    fn to_words(&self, words: &mut [u64]) {
+        words::write(&self.0, words);
+    }
+
+    #[inline]
+    fn from_words(words: &[u64]) -> Option<Self> {
+        words::read(words).map(Sum)
     }
 }
 

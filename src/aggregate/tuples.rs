@@ -5,6 +5,7 @@ use super::Aggregate;
 /// as soon as any member is, for most aggregates never are.
 macro_rules! tuple_aggregates {
     ($($member:ident $index:tt),+) => {
+        #[allow(non_snake_case, reason = "members are named after their types")]
         impl<I: Clone + Send, $($member: Aggregate<Item = I>),+> Aggregate for ($($member,)+) {
             type Item = I;
 
@@ -43,6 +44,35 @@ macro_rules! tuple_aggregates {
             fn accepts_merge(&self, later: &Self) -> bool {
                 true $(&& self.$index.accepts_merge(&later.$index))+
             }
+
+            #[inline]
+            fn lane_words() -> usize {
+                let members = [$($member::lane_words()),+];
+                if members.contains(&0) { 0 } else { members.iter().sum() }
+            }
+
+            #[inline]
+            fn to_words(&self, words: &mut [u64]) {
+                let mut rest = words;
+                $(
+                    let (words, others) = rest.split_at_mut($member::lane_words());
+                    self.$index.to_words(words);
+                    rest = others;
+                )+
+                let _ = rest;
+            }
+
+            #[inline]
+            fn from_words(words: &[u64]) -> Option<Self> {
+                let mut rest = words;
+                $(
+                    let (words, others) = rest.split_at($member::lane_words());
+                    let $member = $member::from_words(words)?;
+                    rest = others;
+                )+
+                let _ = rest;
+                Some(($($member,)+))
+            }
         }
     };
 }
@@ -75,6 +105,15 @@ mod tests {
         assert!(!full.accepts(&1));
         assert!(!full.accepts_merge(&Summary::start(1)));
         assert!(full.accepts(&0));
+    }
+
+    #[test]
+    fn can_be_kept_in_lanes_if_all_members_can() {
+        let summary = Summary::start(-5);
+        let mut words = [0; 4];
+        summary.to_words(&mut words);
+        assert_eq!((Summary::lane_words(), Summary::from_words(&words)), (4, Some(summary)));
+        assert_eq!(<(Sum<i64>, Vec<i64>)>::lane_words(), 0);
     }
 
     /// Ready when it has seen a zero.

@@ -12,7 +12,8 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
     /// later ones never move it.
     ///
     /// Cost: one hash and one uncontended lock. If the key has data already there is no clock read,
-    /// no allocation (but what the aggregate itself does) and no shared atomic.
+    /// no allocation (but what the aggregate itself does) and no shared atomic. Counters for which threads
+    /// contend need no lock either: see [hot keys](crate::guide::hot_keys).
     ///
     /// ```
     /// use write_behind::Buffer;

@@ -43,6 +43,8 @@ pub struct Builder<K, V, S = RandomState> {
     clock: Clock,
     observers: Vec<Arc<dyn Observer>>,
     interval_policy: Option<Box<dyn IntervalPolicy<K, V>>>,
+    #[cfg(feature = "test-util")]
+    stages_always: bool,
     #[cfg(feature = "journal")]
     journal: Option<Journal<K, V>>,
     #[cfg(feature = "tokio")]
@@ -96,6 +98,8 @@ impl<K, V> Builder<K, V> {
             clock: Clock::system(),
             observers: Vec::new(),
             interval_policy: None,
+            #[cfg(feature = "test-util")]
+            stages_always: false,
             #[cfg(feature = "journal")]
             journal: None,
             #[cfg(feature = "tokio")]
@@ -186,6 +190,8 @@ impl<K, V, S> Builder<K, V, S> {
             clock: self.clock,
             observers: self.observers,
             interval_policy: self.interval_policy,
+            #[cfg(feature = "test-util")]
+            stages_always: self.stages_always,
             #[cfg(feature = "journal")]
             journal: self.journal,
             #[cfg(feature = "tokio")]
@@ -302,6 +308,26 @@ impl<K, V, S> Builder<K, V, S> {
     #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: &ManualClock) -> Self {
         self.clock = Clock::Manual(clock.clone());
+        self
+    }
+
+    /// Keeps every key in the lanes of the threads that insert into it, whether they contend for it or not, if its
+    /// aggregate can be ([the guide](crate::guide::hot_keys)): so that a test sees what else only many threads see. Default:
+    /// what threads contend for. Feature `test-util`.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, ManualClock, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().stage_always().start_inline(store, &clock)?;
+    /// (0..100).try_for_each(|_| views.add("/home", 1))?;
+    /// assert_eq!(views.total("/home"), Some(100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "test-util")]
+    pub fn stage_always(mut self) -> Self {
+        self.stages_always = true;
         self
     }
 }

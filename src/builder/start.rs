@@ -295,6 +295,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher + Send + Sync + 'static> Builder<K, V,
             let journal = opened.map(Journal::new);
             Core::new(settings, clock, hasher, callbacks, instance, journal, driver)
         });
+        #[cfg(feature = "test-util")]
+        if self.stages_always {
+            buffer.core().intake.lanes.stage_always();
+        }
         if let Some(head) = head {
             Core::open_journal(buffer.core(), head.next_sequence)?;
         }

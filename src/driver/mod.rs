@@ -2,6 +2,7 @@
 //! user code. Rooms by the way of the data: in (`intake`), out (`flush`), those who wait for it (`wait`),
 //! what is the user's (`user`), and who does the work (`run`).
 
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod core;
 pub(crate) mod flush;

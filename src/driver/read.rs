@@ -53,9 +53,10 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         let mut waited_for = None;
         loop {
             let (pending, in_flight, moved) = {
-                let Some(shard) = self.intake.look(spot.partition) else {
+                let Some(mut shard) = self.intake.look(spot.partition) else {
                     return Seen { pending: Vec::new(), in_flight: None, moved: Moved::default() };
                 };
+                shard.end_leases_of(spot.hash, matches);
                 (shard.pending_data(spot.hash, matches), shard.in_flight(spot.hash, matches), shard.moved())
             };
             let Some(InFlight { batch, index, .. }) = in_flight else {

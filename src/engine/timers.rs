@@ -32,7 +32,7 @@ const NIL: u32 = u32::MAX;
 const PHASE: u32 = 2_531;
 
 /// A timer that is in use. Once it is cancelled its id may be another one's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TimerId(u32);
 
 impl TimerId {

@@ -1,4 +1,4 @@
-//! Longer texts: what is promised, which sink to choose, how batches count once, what survives a crash, recipes, and how to
+//! Longer texts: what is promised, which sink to choose, how batches count once, what hot keys cost, what survives a crash, recipes, and how to
 //! test a sink.
 
 #[doc = include_str!("contract.md")]
@@ -9,6 +9,9 @@ pub mod blocking_or_async {}
 
 #[doc = include_str!("exactly_once.md")]
 pub mod exactly_once {}
+
+#[doc = include_str!("hot_keys.md")]
+pub mod hot_keys {}
 
 #[cfg(feature = "journal")]
 #[doc = include_str!("journal.md")]

@@ -69,6 +69,9 @@ pub(crate) fn run<V: Kind>(history: &History) {
 
 fn build<V: Kind>(settings: &Settings) -> write_behind::Builder<u8, V, Seeded> {
     let mut builder = Buffer::builder().hasher(Seeded(settings.seed));
+    if V::STAGED {
+        builder = builder.stage_always();
+    }
     for &(inserts, within) in &settings.interval_at_count {
         builder = builder.interval_at_count(inserts, within);
     }

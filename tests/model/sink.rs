@@ -15,6 +15,9 @@ use crate::history::{Effect, Ending, Fate, History, Spent, Telling};
 
 /// An aggregate that the model can compare, and how it gets its items.
 pub(crate) trait Kind: Aggregate + Clone + PartialEq + Debug {
+    /// Whether all keys are in lanes.
+    const STAGED: bool = false;
+
     fn item(number: u64, value: i8) -> Self::Item;
 }
 
@@ -27,6 +30,14 @@ impl Kind for Vec<u64> {
 impl Kind for Sum<i8> {
     fn item(_: u64, value: i8) -> i8 {
         value
+    }
+}
+
+impl Kind for Sum<i64> {
+    const STAGED: bool = true;
+
+    fn item(number: u64, value: i8) -> i64 {
+        i64::from(value) << 32 | number as i64
     }
 }
 

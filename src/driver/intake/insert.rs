@@ -2,11 +2,12 @@
 
 use std::hash::BuildHasher;
 
-use super::{Partition, ShardGuard, Spot};
-use crate::aggregate::Aggregate;
+use super::{Intake, Partition, ShardGuard, Spot};
+use crate::aggregate::{Aggregate, fits_lanes};
 use crate::batch::FlushReason;
 use crate::driver::core::Core;
 use crate::driver::sync::Ordering;
+use crate::driver::user::context::Locked;
 use crate::engine::shard::{Inserted, Lack, Need, Obstacle, Probe, Refused};
 use crate::error::{InsertError, InsertErrorKind};
 use crate::key::Key;
@@ -22,14 +23,50 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// into a key that has data takes a tenth longer.
     #[inline(always)]
     pub(crate) fn insert<P: Probe<K>>(&self, spot: Spot, probe: P, item: V::Item) -> Insertion<P, V::Item> {
+        if fits_lanes::<V>() && self.intake.lanes.are_on() {
+            return match self.insert_staged(spot, &probe, item) {
+                Ok(()) => Ok(()),
+                Err(item) => self.insert_unstaged(spot, probe, item),
+            };
+        }
         let mut shard = self.intake.lock(spot.partition);
         match shard.absorb(spot.hash, &probe, item) {
             // What is displaced is dropped after the lock is released.
             Ok((Inserted::Absorbed, _displaced)) => {
-                drop(shard);
+                shard.release();
                 Ok(())
             }
             Ok((inserted, _displaced)) => {
+                drop(shard);
+                self.follow_up(inserted);
+                Ok(())
+            }
+            Err(refused) => self.insert_unabsorbed(spot, shard, probe, refused),
+        }
+    }
+
+    /// Inserts in the thread's lane, if the key has a lease there. Inlined, which is 35 instructions less there and
+    /// none more for an insert under the lock.
+    #[inline(always)]
+    fn insert_staged<P: Probe<K>>(&self, spot: Spot, probe: &P, item: V::Item) -> Result<(), V::Item> {
+        let _locked = Intake::<K, V, S>::DROPS.then(|| Locked::by(self.intake.instance));
+        self.intake.lanes.absorb::<K, V, P>(spot.hash, probe, item)
+    }
+
+    /// Inserts by the overflow policy what the thread has no lease for, and sees whether it should have.
+    #[inline(never)]
+    fn insert_unstaged<P: Probe<K>>(&self, spot: Spot, probe: P, item: V::Item) -> Insertion<P, V::Item> {
+        let miss = self.intake.lanes.miss::<K, V, P>(spot.hash, &probe);
+        let waited = self.intake.is_locked(spot.partition);
+        let mut shard = self.intake.lock(spot.partition);
+        if miss.as_ref().is_some_and(|miss| miss.ends_lease) {
+            shard.end_leases_of(spot.hash, |key| probe.matches(key));
+        }
+        match shard.absorb(spot.hash, &probe, item) {
+            Ok((inserted, _displaced)) => {
+                if let Some(miss) = miss {
+                    self.intake.lanes.stage(&mut shard, (spot.hash, probe), miss, waited);
+                }
                 drop(shard);
                 self.follow_up(inserted);
                 Ok(())
@@ -214,7 +251,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     }
 }
 
-impl<K: Key, V: Aggregate, S: BuildHasher> super::Intake<K, V, S> {
+impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
     /// Gives a partition what an insert lacks, or says why there is none. False if unused room has to
     /// be called back first.
     fn supply(

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod insert;
+pub(crate) mod lanes;
 mod pool;
 mod room;
 mod volume;
@@ -19,12 +20,13 @@ use rand::rngs::SmallRng;
 
 use super::user::context::Locked;
 use super::wait::waiter::WaiterRef;
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, fits_lanes};
 use crate::driver::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::engine::shard::{Need, Shard, Timing};
 use crate::key::{KeptHash, Key};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use lanes::Lanes;
 use pool::Pool;
 use room::Room;
 use volume::Volume;
@@ -70,6 +72,8 @@ pub(crate) struct Intake<K, V, S> {
     journaled: bool,
     /// Nothing is let in for now, because the journal cannot be written. Relaxed: ordered by the partitions' locks.
     refusing: AtomicBool,
+    /// Where threads absorb on their own.
+    pub(crate) lanes: Lanes,
     /// How many partitions were ever made. Relaxed: for numbers and seeds.
     made: AtomicU64,
 }
@@ -79,6 +83,16 @@ pub(crate) struct ShardGuard<'a, K, V> {
     /// Released first.
     shard: MutexGuard<'a, Partition<K, V>>,
     _locked: Option<Locked>,
+}
+
+impl<K, V> ShardGuard<'_, K, V> {
+    /// Unlocks: as when it is dropped, but always inlined, of which an insert that absorbs has 20 instructions less.
+    #[inline(always)]
+    fn release(self) {
+        let ShardGuard { shard, _locked } = self;
+        drop(shard);
+        drop(_locked);
+    }
 }
 
 impl<K, V> Deref for ShardGuard<'_, K, V> {
@@ -118,6 +132,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
             seed: settings.seed.unwrap_or(instance),
             journaled,
             refusing: AtomicBool::new(false),
+            lanes: Lanes::new::<V>(settings.schedule.flush_all_at_count.is_some()),
             made: AtomicU64::new(0),
         }
     }
@@ -166,7 +181,15 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
     #[inline]
     fn lock(&self, partition: usize) -> ShardGuard<'_, K, V> {
         let slot = self.slots().get(partition).unwrap_or_else(|| &self.places()[partition]);
+        if fits_lanes::<V>() && slot.is_locked() {
+            self.lanes.turn_on();
+        }
         ShardGuard { shard: slot.lock(), _locked: Self::DROPS.then(|| Locked::by(self.instance)) }
+    }
+
+    /// Whether somebody has a partition's lock just now.
+    fn is_locked(&self, partition: usize) -> bool {
+        self.slots().get(partition).is_some_and(|slot| slot.is_locked())
     }
 
     /// The places of all partitions, made now if they are not there.
@@ -220,6 +243,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Intake<K, V, S> {
     /// nothing. Says whether that made room for others.
     pub(crate) fn rest(&self) -> bool {
         let mut freed = Need::default();
+        self.lanes.rest();
         let mut former = self.former.lock();
         for slot in self.slots() {
             let mut shard = slot.lock();

@@ -1,7 +1,7 @@
 //! The model checker's primitives, in the shapes of parking_lot and crossbeam-channel. There is no
 //! time: every timed wait lasts until it is notified, so schedules are to be run with a manual clock.
 
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use shuttle::thread::yield_now;
 pub(crate) use shuttle::thread_local;
 
@@ -15,7 +15,7 @@ pub(crate) fn spawn(_name: String, body: impl FnOnce() + Send + 'static) -> std:
 
 mod lock {
     use std::ops::{Deref, DerefMut};
-    use std::sync::PoisonError;
+    use std::sync::{PoisonError, TryLockError};
     use std::time::Instant;
 
     use shuttle::sync;
@@ -38,6 +38,10 @@ mod lock {
         /// Like parking_lot's, it knows no poisoning.
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        pub(crate) fn is_locked(&self) -> bool {
+            matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
         }
     }
 

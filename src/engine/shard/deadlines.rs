@@ -106,6 +106,12 @@ impl Deadlines {
         Some((step, base + tick::ceil(step.within)))
     }
 
+    /// The next count after this one that means something.
+    pub(super) fn next_step(&self, count: u32) -> Option<u32> {
+        let steps = &self.timing.steps;
+        steps.get(steps.partition_point(|step| step.inserts <= count)).map(|step| step.inserts)
+    }
+
     /// From this count on a generation is due at once.
     pub(super) fn flush_at_count(&self) -> u32 {
         self.timing.flush_at_count()

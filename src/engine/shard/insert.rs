@@ -163,13 +163,30 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
 
     /// The generation has absorbed so many inserts, which may be one of the steps.
     #[cold]
-    fn reach(&mut self, timer: TimerId, count: u32) -> Inserted {
+    fn reach(&mut self, timer: TimerId, counted: u32) -> Inserted {
+        let Some(count) = self.reached(timer, counted) else { return Inserted::Absorbed };
         let cold = &mut *self.cold;
         match cold.deadlines.step(timer, count) {
             Some((step, _)) if step.within.is_zero() => self.fall_due(timer, FlushReason::Size),
             Some((_, tick)) if cold.timers.pull_forward(timer, tick) => Inserted::Armed(tick),
             _ => Inserted::Absorbed,
         }
+    }
+
+    /// How many inserts a generation really has, if they may be as many as a step. Ends its leases to find out.
+    fn reached(&mut self, timer: TimerId, counted: u32) -> Option<u32> {
+        let lent = self.cold.leases.lent(timer);
+        if lent == 0 {
+            return Some(counted);
+        }
+        // No lease goes as far as a step: it is this very insert or a later one that gets there.
+        let next = self.cold.deadlines.next_step(counted - lent - 1)?;
+        if counted < next {
+            return None;
+        }
+        self.end_leases(timer);
+        let hash = self.cold.timers.hash(timer).spread();
+        self.pending.find(hash, |pending| pending.timer == timer).map(super::Pending::inserts)
     }
 
     /// Overcomes what was in the way of [`absorb`](Self::absorb), if a new generation does.
@@ -183,10 +200,14 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
         let Refused { back: item, why } = refused;
         let why = match why {
             Obstacle::NoGeneration => return self.start(hash, probe, item, host).map(nothing_displaced),
-            Obstacle::Unfit if self.touch(hash, &probe) => match self.absorb(hash, &probe, item) {
-                Ok(taken) => return Ok(taken),
-                Err(refused) => return self.overcome(hash, probe, refused, host),
-            },
+            Obstacle::Unfit
+                if self.touch(hash, &probe) || self.end_leases_of(hash, |key| probe.matches(key)) =>
+            {
+                match self.absorb(hash, &probe, item) {
+                    Ok(taken) => return Ok(taken),
+                    Err(refused) => return self.overcome(hash, probe, refused, host),
+                }
+            }
             Obstacle::Unfit => {
                 return self.close_and_start(hash, probe, item, host).map(nothing_displaced);
             }

@@ -109,6 +109,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
 
     /// Shows all keys.
     pub(crate) fn show_all(&mut self, visit: Visit<'_, K, V>) {
+        self.end_all_leases();
         self.cold.changes.clear();
         let closed = &self.cold.closed;
         for pending in &mut self.pending {
@@ -117,6 +118,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
     }
 
     fn show_if(&mut self, wanted: impl Fn(&Pending<K, V>) -> bool, timer: TimerId, visit: Visit<'_, K, V>) {
+        self.end_leases(timer);
         let cold = &*self.cold;
         if cold.timers.state(timer) == State::Free {
             return;

@@ -18,7 +18,9 @@ mod closed;
 mod deadlines;
 mod insert;
 mod journal;
+mod leases;
 mod read;
+mod rivals;
 mod settle;
 mod take;
 #[cfg(test)]
@@ -41,10 +43,13 @@ use crate::stats::Stats;
 use closed::{Closed, Generation};
 use deadlines::Deadlines;
 use journal::Changes;
+use leases::Leases;
+use rivals::Rivals;
 
 pub(crate) use abandon::Abandoned;
 pub(crate) use deadlines::{Step, Timing};
 pub(crate) use insert::{Inserted, Lack, Need, Obstacle, Owned, Probe, Refused};
+pub(crate) use leases::Lease;
 pub(crate) use read::{InFlight, Moved};
 pub(crate) use settle::{Settled, Settlement, Ticket};
 pub(crate) use take::Numbering;
@@ -63,7 +68,7 @@ pub(crate) trait Host<K, V> {
 struct Pending<K, V> {
     key: K,
     data: V,
-    /// How many inserts it holds, and [`CLEAN`].
+    /// How many inserts it holds, with those that are lent, and [`CLEAN`].
     count: u32,
     timer: TimerId,
 }
@@ -75,6 +80,7 @@ const CLEAN: u32 = 1 << 31;
 const MOST_INSERTS: u32 = CLEAN - 1;
 
 impl<K, V> Pending<K, V> {
+    /// With those that are lent: none, where leases have been ended.
     fn inserts(&self) -> u32 {
         self.count & !CLEAN
     }
@@ -172,6 +178,8 @@ struct Cold<K, V, T> {
     on_record: u64,
     watches: Watches<K, T>,
     changes: Changes,
+    leases: Leases<V>,
+    rivals: Rivals,
     partition: u32,
     life: u64,
     open: bool,
@@ -223,6 +231,8 @@ impl<K, V, T> Shard<K, V, T> {
                 tally: Tally::default(),
                 watches: Watches::default(),
                 changes: Changes::new(journaled),
+                leases: Leases::default(),
+                rivals: Rivals::default(),
                 deadlines: Deadlines::new(timing, random),
                 partition,
                 life,
@@ -234,12 +244,6 @@ impl<K, V, T> Shard<K, V, T> {
     #[inline]
     pub(crate) fn is_made(&self) -> bool {
         self.cold.0.is_some()
-    }
-
-    /// Refuses inserts from now on.
-    pub(crate) fn close(&mut self) {
-        self.cold.open = false;
-        self.recall_admissions();
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -276,6 +280,7 @@ impl<K, V, T> Shard<K, V, T> {
             self.cold.timers.shrink();
             self.cold.deadlines.shrink();
             self.cold.changes.clear();
+            self.cold.leases = Leases::default();
         }
     }
 
@@ -307,8 +312,10 @@ impl<K, V, T> Shard<K, V, T> {
     /// Adds this partition's counters to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let tally = &self.cold.tally;
-        stats.accepted += self.accepted();
-        stats.pending += self.pending_inserts();
+        // Once: what lanes have absorbed goes on changing.
+        let accepted = self.accepted();
+        stats.accepted += accepted;
+        stats.pending += self.still_pending(accepted);
         stats.in_flight += tally.in_flight;
         stats.undelivered += tally.undelivered;
         stats.flushed += tally.flushed;

@@ -29,10 +29,10 @@ impl<K: Hash + Eq + Clone, V, T> Shard<K, V, T> {
             return 0;
         };
         let closed = self.cold.closed.of(&pending.key).map(|older| u64::from(older.count)).sum::<u64>();
-        closed + u64::from(pending.inserts())
+        closed + u64::from(pending.inserts() - self.cold.leases.unused(pending.timer))
     }
 
-    /// Copies of a key's pending data, oldest first; the last one is still absorbing.
+    /// Copies of a key's pending data, oldest first; the last one is still absorbing. Leases have been ended.
     pub(crate) fn pending_data(&self, hash: KeptHash, matches: impl Fn(&K) -> bool) -> Vec<V>
     where
         V: Clone,

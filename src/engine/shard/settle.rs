@@ -125,6 +125,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
     /// Merges `older` with the pending generation of its key, or has it flushed first. Returns what the
     /// two weighed and what they weigh now.
     fn put_before(&mut self, flying: &Flying<K>, older: Generation<V>, deadline: Deadline) -> (u64, u64) {
+        self.end_leases_of(flying.hash, |key| *key == flying.key);
         let pending = self
             .pending
             .find_mut(flying.hash.spread(), |pending| pending.key == flying.key)
@@ -212,6 +213,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         hash: KeptHash,
         matches: impl Fn(&K) -> bool,
     ) -> Option<(Vec<V>, Settlement<K, T>)> {
+        self.end_leases_of(hash, &matches);
         let found = self.pending.find_entry(hash.spread(), |pending| matches(&pending.key)).ok()?;
         let (pending, _) = found.remove();
         let count = pending.inserts();

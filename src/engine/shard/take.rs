@@ -72,6 +72,7 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         if !self.has_due() {
             return false;
         }
+        self.end_due_leases(limit);
         let mut found = Vec::with_capacity(limit);
         found.extend(self.cold.timers.due().take(limit).map(|due| self.find(due)));
         found.into_iter().for_each(|due| self.take_one(due, now, numbering, entries));
@@ -169,6 +170,10 @@ impl<K: Hash + Eq + Clone, V: Aggregate, T: Clone + PartialEq> Shard<K, V, T> {
         reason: FlushReason,
         waiter: Option<&T>,
     ) -> Request {
+        // What is waited for is counted in generations, and one may become two by that.
+        if waiter.is_some() {
+            self.end_leases_of(hash, &matches);
+        }
         let cold = &mut *self.cold;
         let pending = self.pending.find(hash.spread(), |pending| matches(&pending.key));
         let flying = cold.flying.find(hash.spread(), |flying| matches(&flying.key));

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod generations;
+mod leases;
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
+use std::hash::Hash;
+
 use super::Shard;
+use crate::aggregate::Aggregate;
 
 /// What this partition adds to the number of inserts that wait in the whole buffer.
 ///
@@ -15,17 +18,6 @@ impl<K, V, T> Shard<K, V, T> {
         self.cold.on_record += inserts;
     }
 
-    /// Takes back the admissions that are not used.
-    pub(crate) fn recall_admissions(&mut self) {
-        self.cold.admitted -= std::mem::take(&mut self.busy.admissions);
-    }
-
-    /// Counts afresh: what is pending now does not count any more.
-    pub(crate) fn count_afresh(&mut self) {
-        self.recall_admissions();
-        self.cold.settled_inserts = self.pending_inserts();
-    }
-
     /// How many inserts have gone off the record since the last call.
     pub(crate) fn release(&mut self) -> u64 {
         let counted = self.pending_inserts() - self.cold.settled_inserts;
@@ -33,21 +25,19 @@ impl<K, V, T> Shard<K, V, T> {
         before - self.cold.on_record
     }
 
-    /// Lets everything in.
-    pub(crate) fn admit_all(&mut self) {
-        self.recall_admissions();
-        self.busy.admissions = u64::MAX - self.cold.admitted;
-        (self.cold.admitted, self.cold.on_record) = (u64::MAX, u64::MAX);
-    }
-
     /// How many inserts were accepted.
     pub(super) fn accepted(&self) -> u64 {
-        self.cold.admitted - self.busy.admissions
+        self.cold.admitted - self.busy.admissions - self.cold.leases.all_unused()
     }
 
     /// How many inserts are pending.
     pub(super) fn pending_inserts(&self) -> u64 {
-        self.accepted() + self.cold.tally.recovered - self.cold.tally.left_pending
+        self.still_pending(self.accepted())
+    }
+
+    /// How many inserts are pending if so many were accepted.
+    pub(super) fn still_pending(&self, accepted: u64) -> u64 {
+        accepted + self.cold.tally.recovered - self.cold.tally.left_pending
     }
 
     /// So many inserts are no longer pending.
@@ -60,5 +50,32 @@ impl<K, V, T> Shard<K, V, T> {
     pub(super) fn come_back(&mut self, inserts: u64) {
         self.cold.tally.left_pending -= inserts;
         self.cold.settled_inserts += inserts;
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Aggregate, T> Shard<K, V, T> {
+    /// Refuses inserts from now on.
+    pub(crate) fn close(&mut self) {
+        self.cold.open = false;
+        self.recall_admissions();
+    }
+
+    /// Takes back the admissions that are not used.
+    pub(crate) fn recall_admissions(&mut self) {
+        self.end_all_leases();
+        self.cold.admitted -= std::mem::take(&mut self.busy.admissions);
+    }
+
+    /// Counts afresh: what is pending now does not count any more.
+    pub(crate) fn count_afresh(&mut self) {
+        self.recall_admissions();
+        self.cold.settled_inserts = self.pending_inserts();
+    }
+
+    /// Lets everything in.
+    pub(crate) fn admit_all(&mut self) {
+        self.recall_admissions();
+        self.busy.admissions = u64::MAX - self.cold.admitted;
+        (self.cold.admitted, self.cold.on_record) = (u64::MAX, u64::MAX);
     }
 }
