@@ -21,7 +21,11 @@ mod model;
 mod promises;
 #[path = "journal/real.rs"]
 mod real;
+#[path = "journal/small.rs"]
+mod small;
 #[path = "journal/spill.rs"]
 mod spill;
+#[path = "journal/spilled_lists.rs"]
+mod spilled_lists;
 #[path = "journal/store.rs"]
 mod store;

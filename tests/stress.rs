@@ -161,10 +161,11 @@ fn produce<V: Aggregate>(
     accepted
 }
 
-/// Makes all the other calls until the buffer is closed. Returns what was removed.
-fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> Vec<(u64, V)> {
-    let mut removed = Vec::new();
+/// Makes all the other calls until the buffer is closed. Returns what was removed, and how many calls they were.
+fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> (Vec<(u64, V)>, usize) {
+    let (mut removed, mut calls) = (Vec::new(), 0);
     for key in (0..KEYS).cycle().take_while(|_| !buffer.is_closed()) {
+        calls += 1;
         match key % 7 {
             0 => buffer.flush(&key),
             1 => removed.extend(buffer.remove(&key).into_iter().map(|data| (key, data))),
@@ -176,7 +177,7 @@ fn meddle<V: Aggregate + Clone>(driver: &Driver, buffer: &Buffer<u64, V>) -> Vec
         }
         assert_eq!(buffer.stats().balance(), 0);
     }
-    removed
+    (removed, calls)
 }
 
 /// Has all producers insert, somebody meddle, and the buffer come to its end when the first producer is
@@ -197,9 +198,11 @@ fn storm<V: Aggregate + Clone>(
         let meddler = scope.spawn(|| meddle(driver, buffer));
         wait.recv().expect("a producer gets half way");
         let returned = end();
-        let accepted =
+        let accepted: Vec<_> =
             producers.into_iter().flat_map(|producer| producer.join().expect("no panic")).collect();
-        Storm { accepted, removed: meddler.join().expect("no panic"), returned }
+        let (removed, meddled) = meddler.join().expect("no panic");
+        println!("counted: {} operations", accepted.len() + meddled);
+        Storm { accepted, removed, returned }
     })
 }
 

@@ -107,7 +107,7 @@ impl<K: Key, V: Aggregate, S: Subject<K, V>> World<'_, K, V, S> {
 }
 
 fn next<K, V>(failure: &Failure, flight: &Flight<K, V>, keys: usize, frozen: bool) -> Next {
-    let attempt = Attempt { number: flight.attempts, keys, frozen, draining: false };
+    let attempt = Attempt { number: flight.attempts, keys, frozen, draining: false, whole: false };
     RetryPolicy::fixed(ATTEMPTS, Duration::ZERO).next(failure, attempt, 0.0)
 }
 

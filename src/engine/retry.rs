@@ -184,6 +184,10 @@ impl RetryPolicy {
         self
     }
 
+    pub(crate) fn first_wait(&self) -> Duration {
+        self.delay
+    }
+
     /// What is wrong with this policy, if anything.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.attempts == Some(0) {
@@ -220,7 +224,7 @@ impl RetryPolicy {
         let splits = match failure.effect {
             // The sink may have seen to it that this id is never applied.
             Effect::NeverApplied => several || again,
-            Effect::NotApplied => several && !attempt.frozen,
+            Effect::NotApplied => several && !attempt.frozen && !(attempt.whole && again),
             Effect::Unknown => false,
         };
         match (splits, again) {
@@ -259,6 +263,9 @@ pub(crate) struct Attempt {
     pub(crate) frozen: bool,
     /// The buffer is shutting down.
     pub(crate) draining: bool,
+    /// It is not to be split as long as there are attempts: nothing else gets through either, so it is no key's fault, and
+    /// the sink is to see full batches when it is back.
+    pub(crate) whole: bool,
 }
 
 /// What follows a failed attempt.
@@ -284,7 +291,7 @@ mod tests {
     use super::*;
     use crate::failure::FailureCause;
 
-    const FIRST: Attempt = Attempt { number: 1, keys: 2, frozen: false, draining: false };
+    const FIRST: Attempt = Attempt { number: 1, keys: 2, frozen: false, draining: false, whole: false };
 
     fn failed(effect: Effect) -> Failure {
         Failure { effect, ..Failure::unknown(FailureCause::Panicked("".into())) }
@@ -313,6 +320,16 @@ mod tests {
         assert_eq!(policy.next(&failed(Effect::NotApplied), FIRST, 0.0), Next::Split(Duration::ZERO));
         let alone = Attempt { keys: 1, ..FIRST };
         assert_eq!(policy.next(&failed(Effect::NeverApplied), alone, 0.0), Next::GiveUp);
+    }
+
+    #[test]
+    fn what_is_to_stay_whole_does_until_its_attempts_are_spent() {
+        let policy = RetryPolicy::fixed(2, Duration::from_secs(3));
+        let whole = Attempt { whole: true, ..FIRST };
+        let next = |number, effect| policy.next(&failed(effect), Attempt { number, ..whole }, 0.0);
+        assert_eq!(next(1, Effect::NotApplied), Next::Again(Duration::from_secs(3)));
+        assert_eq!(next(2, Effect::NotApplied), Next::Split(Duration::ZERO));
+        assert_eq!(next(1, Effect::NeverApplied), Next::Split(Duration::ZERO), "it is there, and has looked");
     }
 
     #[test]

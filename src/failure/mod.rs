@@ -44,6 +44,11 @@ impl Failure {
     pub(crate) fn unknown(cause: FailureCause) -> Self {
         Failure { effect: Effect::Unknown, hopeless: false, cause }
     }
+
+    /// Nothing says that the sink has looked at the data: it may just not be there.
+    pub(crate) fn blames_nobody(&self) -> bool {
+        self.effect != Effect::NeverApplied && !self.hopeless
+    }
 }
 
 /// What a sink returns when it fails: the error, and what is known about the attempt's effect.
@@ -122,9 +127,11 @@ impl FlushError {
 
     /// **Counts twice if it is wrong.** Everything failed and provably nothing of it was applied by this
     /// attempt (the transaction was rolled back). A batch of several keys is halved for the next
-    /// attempt, so that a poison key ends up alone; but not if an earlier attempt ended
-    /// [unknown](Self::unknown), because that one may have been applied after all: then the identical
-    /// content is sent again.
+    /// attempt, so that a poison key ends up alone. Not so if an earlier attempt ended
+    /// [unknown](Self::unknown), because that one may have been applied after all; nor while nothing gets through, which
+    /// is no key's fault: when 4 × `flush_concurrency` attempts in a row have failed without anything to
+    /// blame, one batch is halved each [`RetryPolicy::delay`](crate::RetryPolicy::delay), and the others stay whole as long as they have
+    /// attempts left. Then the identical content is sent again.
     ///
     /// ```
     /// use write_behind::FlushError;

@@ -1,6 +1,7 @@
 //! Lines 10 to 13: what a sink can do wrong.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use write_behind::{FlushError, RetryPolicy, Sum, UndeliveredState, Verdict};
 
@@ -11,6 +12,8 @@ each_driver! {
     c10_an_overrun_is_reported_and_its_result_counts,
     c11_a_poison_key_holds_up_no_other,
     c11_bisecting_isolates_a_poison_key_even_when_attempts_are_spent,
+    c11_batches_stay_whole_while_nothing_gets_through,
+    c11_a_poison_key_is_isolated_though_nothing_else_gets_through,
     c11_a_retry_holds_no_worker,
     c12_handle_error_gets_key_data_error_and_attempts,
     c12_a_panic_in_handle_error_keeps_the_data_for_shutdown,
@@ -85,6 +88,47 @@ fn c11_bisecting_isolates_a_poison_key_even_when_attempts_are_spent(driver: Driv
     });
     let given_up: Vec<_> = rig.sink.given_up().into_iter().map(|(key, data, ..)| (key, data)).collect();
     assert_eq!(given_up, [(13, vec![13])]);
+}
+
+/// It is the sink then, which gets full batches when it is back.
+fn c11_batches_stay_whole_while_nothing_gets_through(driver: Driver) {
+    let (away, stored) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let answer = {
+        let (away, stored) = (Arc::clone(&away), Arc::clone(&stored));
+        move || match away.load(Ordering::Relaxed) {
+            true => Err(FlushError::not_applied("away")),
+            false => Ok(drop(stored.fetch_add(1, Ordering::Relaxed))),
+        }
+    };
+    let sink = Script::batches(move |_, _| answer());
+    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| {
+        builder.flush_concurrency(1).max_batch_keys(10).retry(steady())
+    });
+    (0..400).for_each(|key| rig.insert(key, key));
+    rig.buffer.flush_all();
+    rig.pass_time_until("forty batches have been tried ten times", || rig.buffer.stats().failures >= 400);
+    // Those that are split before it is clear, and then one a second.
+    let split = 4 + rig.clock.now().as_secs() as u32;
+    away.store(false, Ordering::Relaxed);
+    rig.pass_time_until("all is flushed", || rig.buffer.stats().flushed == 400);
+    let stored = stored.load(Ordering::Relaxed);
+    assert!((40..=40 + split).contains(&stored), "{stored} batches, {split} split");
+}
+
+fn c11_a_poison_key_is_isolated_though_nothing_else_gets_through(driver: Driver) {
+    let sink = Script::batches(|_, batch| match batch.entries().iter().any(|entry| *entry.key() < 100) {
+        true => Err(FlushError::not_applied("poison")),
+        false => Ok(()),
+    });
+    let rig = Rig::<u32, Vec<u32>>::with(driver, sink, |builder| {
+        builder.flush_concurrency(1).max_batch_keys(2).retry(steady())
+    });
+    (0..20).for_each(|key| rig.insert(key, key));
+    rig.buffer.flush_all();
+    rig.pass_time_until("many attempts have failed", || rig.buffer.stats().failures >= 100);
+    [20, 100].into_iter().for_each(|key| rig.insert(key, key));
+    rig.buffer.flush_all();
+    rig.pass_time_until("the healthy one gets through", || rig.buffer.stats().flushed == 1);
 }
 
 fn c11_a_retry_holds_no_worker(driver: Driver) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use write_behind::journal::{Journal, JournalError, OnDiskFailure};
 use write_behind::{Buffer, BuildError, RetryPolicy, SummingBuffer};
 
 use super::life::{how_many, ms};
+use super::small::Small;
 use super::store::{Database, Mood};
 
 fn start(
@@ -104,43 +105,33 @@ fn at_rest_nothing_is_written() {
     assert_eq!(buffer.stats().journal_commits, commits);
 }
 
-/// A file system of its own in memory, as root on Linux can have it. Gone when dropped.
-struct Small(TempDir);
-
-impl Small {
-    fn new(kib: u32) -> Option<Self> {
-        let folder = TempDir::new().unwrap();
-        let size = format!("size={kib}k");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
-        let mounted = mounted.is_ok_and(|output| output.status.success());
-        if !mounted {
-            eprintln!("skipped: no file system could be mounted; it takes root");
-        }
-        mounted.then_some(Small(folder))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).output();
-    }
-}
-
-/// `WRITE_BEHIND_FULL_DISKS` says how often it becomes full (default 3).
 #[test]
 fn a_full_disk_loses_nothing() {
     let Some(small) = Small::new(8 << 10) else { return };
+    becomes_full(&small);
+}
+
+#[test]
+fn a_full_quota_loses_nothing() {
+    let Some(small) = Small::with_quota(8 << 10) else { return };
+    let excess = fs::write(small.path().join("ballast"), vec![7; 9 << 20]).unwrap_err();
+    assert_eq!(excess.kind(), ErrorKind::QuotaExceeded);
+    fs::remove_file(small.path().join("ballast")).unwrap();
+    becomes_full(&small);
+}
+
+/// `WRITE_BEHIND_FULL_DISKS` says how often it becomes full (default 3). It has 8 MiB.
+fn becomes_full(small: &Small) {
     let times = how_many("WRITE_BEHIND_FULL_DISKS", 3) as usize;
     for on_failure in
         [OnDiskFailure::Wait, OnDiskFailure::Refuse, OnDiskFailure::GoOn].into_iter().cycle().take(times)
     {
         let database = Database::default();
-        let path = small.0.path().join(format!("{on_failure:?}"));
+        let path = small.path().join(format!("{on_failure:?}"));
         let buffer = start(&path, &database, on_failure).unwrap();
         buffer.add_durable(&1, 1).unwrap();
         database.be(Mood::Away);
-        let ballast = small.0.path().join("ballast");
+        let ballast = small.path().join("ballast");
         fs::write(&ballast, vec![7; 7 << 20]).unwrap();
         let mut accepted = BTreeMap::from([(1, 1)]);
         let mut key = 0;
@@ -168,8 +159,8 @@ fn a_full_disk_loses_nothing() {
 #[test]
 fn a_start_on_a_full_disk_says_so() {
     let Some(small) = Small::new(1 << 10) else { return };
-    fs::write(small.0.path().join("ballast"), vec![7; 2 << 20]).unwrap_err();
+    fs::write(small.path().join("ballast"), vec![7; 2 << 20]).unwrap_err();
     let error =
-        start(&small.0.path().join("journal"), &Database::default(), OnDiskFailure::Refuse).unwrap_err();
+        start(&small.path().join("journal"), &Database::default(), OnDiskFailure::Refuse).unwrap_err();
     assert!(error.to_string().contains("journal") && error.to_string().contains("space"), "{error}");
 }

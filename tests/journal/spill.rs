@@ -17,7 +17,7 @@ use super::failures::break_down;
 use super::life::{INTERVAL, Life, Place, WINDOW, how_many, ms};
 use super::store::{Database, Mood};
 
-const SPILL: Overflow = Overflow::Spill { max_bytes: 1 << 20, timeout: Duration::from_secs(1) };
+pub(super) const SPILL: Overflow = Overflow::Spill { max_bytes: 1 << 20, timeout: Duration::from_secs(1) };
 
 /// Room for so many keys.
 fn room_for(keys: u64) -> impl FnOnce(Builder<u64, Sum<i64>>) -> Builder<u64, Sum<i64>> {
@@ -104,101 +104,6 @@ fn what_is_recovered_and_does_not_fit_stays_on_disk() {
     clock.advance(INTERVAL * 10);
     assert!(database.totals() == all(0..200));
     buffer.shutdown(Duration::from_secs(1)).unwrap();
-}
-
-/// Takes lists of numbers, and sees to it that those of a key come one after the other.
-#[derive(Clone, Default)]
-struct Lists(Arc<Mutex<Table>>);
-
-#[derive(Default)]
-struct Table {
-    lists: BTreeMap<u64, Vec<u64>>,
-    away: bool,
-}
-
-impl Lists {
-    fn be_away(&self, away: bool) {
-        self.0.lock().unwrap().away = away;
-    }
-
-    fn append(&self, key: u64, items: &[u64]) -> Result<(), FlushError> {
-        let table = &mut *self.0.lock().unwrap();
-        if table.away {
-            return Err(FlushError::not_applied("away"));
-        }
-        table.lists.entry(key).or_default().extend(items);
-        Ok(())
-    }
-
-    fn has_all(&self, keys: u64, rounds: u64) {
-        let table = &*self.0.lock().unwrap();
-        for key in 0..keys {
-            assert_eq!(table.lists[&key], (0..rounds).collect::<Vec<_>>(), "of key {key}");
-        }
-    }
-}
-
-impl BatchDataBuffer<u64, Vec<u64>> for Lists {
-    fn handle_flush_batch(&self, batch: &FlushBatch<u64, Vec<u64>>) -> Result<(), FlushError> {
-        if self.0.lock().unwrap().away {
-            return Err(FlushError::not_applied("away"));
-        }
-        batch.entries().iter().try_for_each(|entry| self.append(*entry.key(), entry.data()))
-    }
-}
-
-/// The same, key by key, and some are put back.
-struct KeyByKey(Lists);
-
-impl DataBuffer<u64, Vec<u64>> for KeyByKey {
-    fn handle_flush(&self, key: &u64, data: &Vec<u64>, _: &FlushContext) -> Result<(), FlushError> {
-        self.0.append(*key, data)
-    }
-
-    fn handle_error(&self, letter: DeadLetter<u64, Vec<u64>>) -> Verdict<u64, Vec<u64>> {
-        Verdict::Requeue(letter)
-    }
-}
-
-fn lists() -> (Builder<u64, Vec<u64>>, ManualClock, SimulatedDisk) {
-    let disk = SimulatedDisk::new(1);
-    let builder = Buffer::builder()
-        .interval(INTERVAL)
-        .jitter(Duration::ZERO)
-        .partitions(2)
-        .max_keys(8)
-        .overflow(SPILL)
-        .journal(Journal::at("journal").simulated(&disk).window(WINDOW));
-    (builder, ManualClock::new(), disk)
-}
-
-#[test]
-fn a_keys_data_keeps_its_order() {
-    for takes_batches in [true, false] {
-        for attempts in [1, 2, 1_000] {
-            let (builder, clock, _disk) = lists();
-            let builder = builder.retry(RetryPolicy::fixed(attempts, ms(20)));
-            let sink = Lists::default();
-            let buffer = if takes_batches && attempts == 1_000 {
-                builder.start_inline(sink.clone(), &clock).unwrap()
-            } else {
-                builder.start_inline(KeyByKey(sink.clone()), &clock).unwrap()
-            };
-            for round in 0..40 {
-                sink.be_away(round % 10 < 7);
-                for key in 0..20 {
-                    buffer.insert(key, round).unwrap();
-                }
-                clock.advance(ms(round % 4 * 40));
-                assert_eq!(buffer.stats().balance(), 0);
-            }
-            sink.be_away(false);
-            clock.advance(INTERVAL * 200);
-            let stats = buffer.stats();
-            assert_eq!((stats.spilled, stats.pending, stats.in_flight), (0, 0, 0), "{stats:?}");
-            sink.has_all(20, 40);
-        }
-    }
 }
 
 #[test]

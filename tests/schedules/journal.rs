@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
-use write_behind::ManualClock;
 use write_behind::journal::{DurableError, Fault, Journal, OnDiskFailure, SimulatedDisk};
+use write_behind::{ManualClock, Overflow};
 
 use crate::stage::{Ending, FOREVER, Fate, Lists, Log, Sink, explore, settings};
 
@@ -179,4 +179,65 @@ fn what_was_removed_is_not_there_after_a_crash() {
         next_life(&disk, &log, &acknowledged, &[(1, 10), (1, 11)]);
         assert!(log.applied(1).iter().all(|item| !removed.contains(item)), "it came back");
     });
+}
+
+/// Room for two keys: the others go to disk and come back, beside one who waits for all of it, and the end or a crash.
+fn spills(script: &'static [Ending], dies: bool) {
+    explore(move || {
+        let (clock, log): (_, Arc<Log>) = (ManualClock::new(), Arc::default());
+        let (disk, acknowledged) = (SimulatedDisk::new(thread_rng().r#gen()), Acknowledged::default());
+        let journal = Journal::at("journal").simulated(&disk).window(Duration::ZERO);
+        let spill = Overflow::Spill { max_bytes: 1_000, timeout: FOREVER };
+        let settings = settings(&clock).max_keys(2).overflow(spill).journal(journal);
+        let buffer = Sink::scripted(&log, script).start(settings);
+        let inserters = [10, 20].map(|item| {
+            let (buffer, acknowledged) = (buffer.clone(), Arc::clone(&acknowledged));
+            thread::spawn(move || (1..4).for_each(|key| insert_durable(&buffer, key, item, &acknowledged)))
+        });
+        let flusher = thread::spawn({
+            let buffer = buffer.clone();
+            move || {
+                let _ = buffer.flush_all_and_wait(Duration::from_millis(1));
+            }
+        });
+        if dies {
+            (0..thread_rng().gen_range(0..30)).for_each(|_| thread::yield_now());
+            disk.cut_power();
+            let _ = buffer.shutdown(Duration::ZERO);
+        }
+        inserters.into_iter().for_each(|inserter| inserter.join().unwrap());
+        if !dies {
+            buffer.flush_all_and_wait(FOREVER).unwrap();
+            let stats = buffer.stats();
+            assert_eq!(
+                (stats.balance(), stats.spilled, stats.pending, stats.in_flight),
+                (0, 0, 0, 0),
+                "{stats:?}"
+            );
+            buffer.shutdown(FOREVER).unwrap();
+        }
+        flusher.join().unwrap();
+        drop(buffer);
+        log.wait_for_cores(1);
+        if dies {
+            disk.restart();
+        }
+        let all: Vec<_> = (1..4).flat_map(|key| [(key, 10), (key, 20)]).collect();
+        next_life(&disk, &log, &acknowledged, &all);
+    });
+}
+
+#[test]
+fn what_there_is_no_room_for_goes_to_disk_and_comes_back() {
+    spills(&[], false);
+}
+
+#[test]
+fn what_there_is_no_room_for_comes_back_after_failures() {
+    spills(&[Ending::NotApplied, Ending::Unknown], false);
+}
+
+#[test]
+fn what_is_on_disk_only_survives_whenever_the_process_dies() {
+    spills(&[Ending::NotApplied], true);
 }

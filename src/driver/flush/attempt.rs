@@ -23,6 +23,9 @@ use crate::failure::{Effect, FailedEntry, Failure, FailureCause, Scope};
 use crate::key::Key;
 use crate::observer::FlushEvent;
 
+/// Batches stay whole when so many attempts in a row have failed for each that there may be at once.
+const WHOLE_AFTER: usize = 4;
+
 /// An attempt that a worker has to make.
 pub(crate) type Job<K, V> = Started<Held<K, V>>;
 
@@ -118,7 +121,11 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             }
         }
         let failed = result.as_ref().err().map(|failed| (failed.effect(), failed.cause().clone()));
-        let landed = self.dispatch.flights.lock().landed(attempt.sequence(), failed);
+        let landed = {
+            let mut flights = self.dispatch.flights.lock();
+            flights.answered(matches!(result, Err(Scope::Batch(failure)) if failure.blames_nobody()));
+            flights.landed(attempt.sequence(), failed)
+        };
         if !landed {
             self.counters.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -164,8 +171,17 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// What the policy says to a failure of so many keys.
     fn next(&self, attempt: &Attempt<'_>, failure: &Failure, keys: usize, frozen: bool) -> Next {
         let draining = self.life.phase() > Phase::Open;
-        let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining };
+        let might_split = failure.effect == Effect::NotApplied && keys > 1 && !frozen;
+        let whole = might_split && self.stays_whole();
+        let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining, whole };
         self.settings.retry.next(failure, failed, self.dispatch.chance())
+    }
+
+    /// Whether a batch that failed is better not split, because nothing gets through.
+    fn stays_whole(&self) -> bool {
+        let attempts = WHOLE_AFTER * self.settings.flushing.concurrency;
+        let (now, wait) = (self.clock.now(), self.settings.retry.first_wait());
+        self.dispatch.flights.lock().stays_whole(attempts, now, wait)
     }
 
     /// The whole batch failed: the same again, parts of it, or the end.

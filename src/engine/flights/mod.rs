@@ -1,6 +1,7 @@
 //! The batches that have been taken and not yet settled. One stage each; retries and flush timeouts
 //! are on one agenda.
 
+mod answers;
 mod kept;
 mod ready;
 mod recorded;
@@ -19,6 +20,7 @@ pub(crate) use recorded::{Recorded, Standing};
 pub(crate) use spilled::{FromDisk, OnDisk};
 pub(crate) use stranded::Stranded;
 
+use answers::Answers;
 use ready::{Queue, Ready};
 use spilled::Spilled;
 
@@ -104,6 +106,7 @@ pub(crate) struct Flights<B> {
     /// When a backoff or a flush timeout ends.
     agenda: BTreeSet<(Tick, Sequence)>,
     ready: Ready,
+    answers: Answers,
     next_sequence: Sequence,
     /// A journal has to know a batch before an attempt is made.
     journaled: bool,
@@ -124,6 +127,7 @@ impl<B: Clone> Flights<B> {
             live: BTreeMap::new(),
             agenda: BTreeSet::new(),
             ready: Ready::default(),
+            answers: Answers::default(),
             next_sequence: Sequence::FIRST,
             journaled,
             waiting: 0,

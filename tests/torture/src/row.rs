@@ -57,6 +57,13 @@ pub(crate) struct Part {
     pub(crate) set: BTreeMap<String, String>,
     /// Flags of the compiler, for which there is a folder of its own.
     pub(crate) rustflags: Option<String>,
+    /// Rust's, if not the one that is used here.
+    pub(crate) toolchain: Option<String>,
+    /// What else cargo is told.
+    #[serde(default)]
+    pub(crate) arguments: Vec<String>,
+    #[serde(default)]
+    pub(crate) by: By,
 }
 
 /// How it is known how much was tried.
@@ -68,6 +75,8 @@ pub(crate) enum Counts {
     AsAsked,
     /// The test says `counted: NUMBER`, once or several times.
     AsSaid,
+    /// As many as there are tests, and passed.
+    AsPassed,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -80,6 +89,17 @@ pub(crate) enum Seeds {
     Each,
     /// There is nothing random, or what is cannot be repeated.
     None,
+}
+
+/// Who runs a test.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum By {
+    /// The processor.
+    #[default]
+    Itself,
+    /// Miri, which interprets it.
+    Miri,
 }
 
 /// A deliberate fault, and who has to find it.

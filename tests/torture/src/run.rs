@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::row::{Counts, Part};
+use crate::row::{By, Counts, Part};
 
 /// Whoever takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
@@ -27,6 +27,8 @@ pub(crate) struct Tree {
 #[derive(Debug)]
 pub(crate) struct Built {
     program: PathBuf,
+    /// What it is told first.
+    arguments: Vec<OsString>,
     /// Where tests of its package run.
     folder: PathBuf,
 }
@@ -48,9 +50,15 @@ impl Tree {
 
     pub(crate) fn build(&self, part: &Part) -> io::Result<Built> {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(&self.sources).args(["test", "--no-run", "--quiet", "--package", &part.package]);
-        cargo.arg("--message-format=json-render-diagnostics");
-        if self.is_release {
+        if let Some(toolchain) = &part.toolchain {
+            cargo.arg(format!("+{toolchain}"));
+        }
+        if part.by == By::Miri {
+            cargo.arg("miri");
+        }
+        cargo.current_dir(&self.sources).args(["test", "--quiet", "--package", &part.package]);
+        cargo.args(&part.arguments);
+        if self.is_release && part.by != By::Miri {
             cargo.arg("--release");
         }
         match &part.features {
@@ -61,13 +69,18 @@ impl Tree {
             Some(test) => cargo.args(["--test", test]),
             None => cargo.arg("--lib"),
         };
-        match &part.rustflags {
-            Some(flags) => {
-                let folder = flags.replace(|letter: char| !letter.is_ascii_alphanumeric(), "");
-                cargo.env("RUSTFLAGS", flags).arg("--target-dir").arg(self.target.join(folder))
-            }
-            None => cargo.arg("--target-dir").arg(&self.target),
-        };
+        let kind = part.rustflags.iter().chain(&part.toolchain).flat_map(|name| name.chars());
+        let kind: String = kind.filter(char::is_ascii_alphanumeric).collect();
+        cargo.arg("--target-dir").arg(self.target.join(kind));
+        if let Some(flags) = &part.rustflags {
+            cargo.env("RUSTFLAGS", flags);
+        }
+        if part.by == By::Miri {
+            // Which builds as it runs.
+            let arguments = cargo.get_args().map(OsString::from).chain([OsString::from("--")]).collect();
+            return Ok(Built { program: "cargo".into(), arguments, folder: self.sources.clone() });
+        }
+        cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
         let output = cargo.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
             return Err(io::Error::other(format!("{} does not compile", part.source)));
@@ -82,7 +95,8 @@ fn find(said: &[u8]) -> Option<Built> {
     let is_test = |message: &Value| message["profile"]["test"] == true && message["executable"].is_string();
     let message: Value = messages.rfind(is_test)?;
     let manifest = Path::new(message["manifest_path"].as_str()?);
-    Some(Built { program: message["executable"].as_str()?.into(), folder: manifest.parent()?.to_owned() })
+    let folder = manifest.parent()?.to_owned();
+    Some(Built { program: message["executable"].as_str()?.into(), arguments: Vec::new(), folder })
 }
 
 impl Built {
@@ -92,7 +106,8 @@ impl Built {
         fs::create_dir_all(log.parent().unwrap_or(Path::new(".")))?;
         let output = File::create(log)?;
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.folder).args([&part.filter, "--nocapture", "--include-ignored"]);
+        command.current_dir(&self.folder).args(&self.arguments);
+        command.args([&part.filter, "--nocapture", "--include-ignored"]);
         if part.last_name().contains('_') {
             command.arg("--exact");
         }
@@ -104,7 +119,8 @@ impl Built {
         let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
         let counted = match part.counts {
             Counts::AsAsked => asked,
-            Counts::AsSaid => counted(&said),
+            Counts::AsSaid => numbers(&said, "counted: "),
+            Counts::AsPassed => numbers(&said, "test result: ok. "),
         };
         let failure = failure(status, &said, counted);
         Ok(Outcome { counted, failure, took: begun.elapsed() })
@@ -148,9 +164,9 @@ fn complaint(said: &str) -> String {
     text
 }
 
-/// The sum of what it says to have counted.
-fn counted(said: &str) -> u64 {
-    let numbers = said.split("counted: ").skip(1).map(|rest| {
+/// The sum of the numbers that follow these words.
+fn numbers(said: &str, words: &str) -> u64 {
+    let numbers = said.split(words).skip(1).map(|rest| {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         rest[..digits].parse::<u64>().unwrap_or(0)
     });
@@ -163,6 +179,7 @@ mod tests {
 
     #[test]
     fn what_a_test_counted_is_added_up() {
+        let counted = |said| numbers(said, "counted: ");
         assert_eq!(counted("test a ... counted: 12 cuts\nb counted: 30\nok"), 42);
         assert_eq!(counted("test result: ok. 1 passed"), 0);
     }
