@@ -1,13 +1,7 @@
 //! The protocol of lanes in every order that the memory model allows, under loom.
 //!
-//! ```sh
-//! RUSTFLAGS="--cfg loom_lanes" cargo test --release --target-dir target/loom --test lanes
-//! ```
-//!
 //! `cell.rs` is compiled into this test, over loom's atomics instead of real ones. Both halves of the fence are ordinary
 //! fences here, which is what they stand for.
-
-#![cfg(loom_lanes)]
 
 /// What `cell.rs` finds where the library has its own.
 mod driver {
@@ -36,7 +30,7 @@ mod driver {
 
 pub(crate) use write_behind::LANE_WORDS;
 
-#[path = "../src/driver/intake/lanes/cell.rs"]
+#[path = "../../../src/driver/intake/lanes/cell.rs"]
 #[allow(dead_code, reason = "only the protocol is looked at")]
 mod cell;
 
