@@ -56,6 +56,40 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
+    /// How much later than after its interval and jitter a generation may leave, so that others which would be due within
+    /// that time leave in the same batch: deadlines are at multiples of it, counted from the buffer's start. For sinks
+    /// that write batches; without it keys that began a few milliseconds apart leave in as many batches. Requests, counts
+    /// and shutdown do not wait for it. Default: zero. Resolution: 1 ms. At most the interval.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{BatchDataBuffer, Buffer, FlushBatch, FlushError, ManualClock, Sum, SummingBuffer};
+    ///
+    /// struct Rows;
+    ///
+    /// impl BatchDataBuffer<u32, Sum<i64>> for Rows {
+    ///     fn handle_flush_batch(&self, batch: &FlushBatch<u32, Sum<i64>>) -> Result<(), FlushError> {
+    ///         assert_eq!(batch.len(), 100); // one statement for all that began within 100 ms
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let clock = ManualClock::new();
+    /// let builder = Buffer::builder().interval(Duration::from_secs(1)).linger(Duration::from_millis(100));
+    /// let views: SummingBuffer<u32, i64> = builder.start_inline(Rows, &clock)?;
+    /// for page in 1..=1_000 {
+    ///     clock.advance(Duration::from_millis(1));
+    ///     views.add(&page, 1)?;
+    /// }
+    /// clock.advance(Duration::from_millis(1_100));
+    /// assert_eq!((views.stats().flushed, views.stats().flushes), (1_000, 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.settings.schedule.linger = linger;
+        self
+    }
+
     /// Has `policy` decide for each generation how long it may stay; [`interval`](Self::interval) is
     /// the longest that it can choose, and [`jitter`](Self::jitter) is added. Default: none, every
     /// generation may stay for the interval. The policy is asked once per generation, under the lock

@@ -1,5 +1,6 @@
-//! Longer texts: what is promised, which sink to choose, how batches count once, what hot keys cost, what survives a crash, recipes, and how to
-//! test a sink.
+//! Longer texts: what is promised, which sink to choose, how batches count once, what hot keys cost, what survives a crash,
+//! recipes, how to test a sink; and by the name of the problem: hot rows, choosing interval and bounds, shutting down, moving
+//! from something else.
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
@@ -23,3 +24,15 @@ pub mod recipes {}
 #[cfg(feature = "test-util")]
 #[doc = include_str!("testing_sinks.md")]
 pub mod testing_sinks {}
+
+#[doc = include_str!("hot_rows.md")]
+pub mod hot_rows {}
+
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
+
+#[doc = include_str!("moving.md")]
+pub mod moving {}
+
+#[doc = include_str!("shutting_down.md")]
+pub mod shutting_down {}

@@ -95,9 +95,12 @@ fn c11_batches_stay_whole_while_nothing_gets_through(driver: Driver) {
     let (away, stored) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
     let answer = {
         let (away, stored) = (Arc::clone(&away), Arc::clone(&stored));
-        move || match away.load(Ordering::Relaxed) {
-            true => Err(FlushError::not_applied("away")),
-            false => Ok(drop(stored.fetch_add(1, Ordering::Relaxed))),
+        move || {
+            if away.load(Ordering::Relaxed) {
+                return Err(FlushError::not_applied("away"));
+            }
+            stored.fetch_add(1, Ordering::Relaxed);
+            Ok(())
         }
     };
     let sink = Script::batches(move |_, _| answer());

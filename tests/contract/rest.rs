@@ -46,12 +46,14 @@ fn bad_sizes() -> [(&'static str, Settings); 9] {
     ]
 }
 
-fn bad_times() -> [(&'static str, Settings); 6] {
+fn bad_times() -> [(&'static str, Settings); 8] {
     let day = secs(24 * 60 * 60);
     [
         ("interval", Buffer::builder().interval(Duration::ZERO)),
         ("interval", Buffer::builder().interval(Duration::MAX)),
         ("jitter", Buffer::builder().jitter(Duration::MAX)),
+        ("linger", Buffer::builder().linger(Duration::from_secs(6))),
+        ("linger", Buffer::builder().interval(7 * day).linger(6 * day)),
         ("jitter", Buffer::builder().interval(7 * day).jitter(6 * day)),
         ("hibernate_after", Buffer::builder().hibernate_after(Duration::MAX)),
         ("flush_timeout", Buffer::builder().flush_timeout(Duration::ZERO)),

@@ -10,6 +10,7 @@ each_driver! {
     c01_first_insert_arms_the_deadline,
     c01_later_inserts_never_push_the_deadline_back,
     c01_jitter_only_adds_and_spreads,
+    c01_what_may_linger_leaves_together_and_never_early,
     c01_a_request_may_come_first,
     c02_an_early_flush_retires_its_deadline,
     c02_a_removed_key_leaves_no_deadline_behind,
@@ -55,6 +56,40 @@ fn c01_jitter_only_adds_and_spreads(driver: Driver) {
     assert!(calls.iter().any(|call| call.at >= secs(7)));
     let latest = calls.iter().map(|call| call.at).max();
     assert!(driver != Driver::Inline || latest <= Some(ms(9_050)), "{latest:?}");
+}
+
+fn c01_what_may_linger_leaves_together_and_never_early(driver: Driver) {
+    let rig = Rig::<u32, Vec<u32>>::start(driver, |builder| {
+        builder.interval(secs(5)).linger(secs(1)).interval_at_count(3, secs(2)).flush_at_count(9)
+    });
+    for key in 0..4 {
+        rig.advance(ms(300));
+        rig.insert(key, 1);
+    }
+    // Due at 5.3, 5.6, 5.9 and 6.2 s.
+    rig.advance(ms(4_799));
+    assert_eq!(rig.sink.calls().len(), 0);
+    rig.advance(ms(1));
+    rig.eventually("three at 6 s", || rig.sink.flushed().len() == 3);
+    rig.advance(ms(999));
+    assert_eq!(rig.sink.flushed().len(), 3);
+    rig.advance(ms(1));
+    rig.eventually("and the fourth at 7 s", || rig.sink.flushed().len() == 4);
+    assert_eq!(rig.sink.calls().iter().map(|call| call.at).collect::<Vec<_>>(), [secs(6), secs(7)]);
+    // A step's time is rounded as well: due at 9.5 s.
+    rig.advance(ms(500));
+    (0..3).for_each(|_| rig.insert(7, 1));
+    rig.advance(ms(2_499));
+    assert_eq!(rig.sink.calls().len(), 2);
+    rig.advance(ms(1));
+    rig.eventually("at 10 s", || rig.sink.calls().len() == 3);
+    // What is asked for, or is enough, waits for nobody.
+    (0..9).for_each(|_| rig.insert(8, 1));
+    rig.eventually("at once", || rig.sink.calls().len() == 4);
+    rig.insert(9, 1);
+    rig.buffer.flush(&9);
+    rig.eventually("at once", || rig.sink.calls().len() == 5);
+    assert_eq!(rig.clock.now(), secs(10));
 }
 
 fn c01_a_request_may_come_first(driver: Driver) {

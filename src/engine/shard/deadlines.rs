@@ -14,6 +14,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) struct Timing {
     pub(crate) interval: Duration,
     pub(crate) jitter: Duration,
+    /// Deadlines are at multiples of it, so that generations leave together.
+    pub(crate) linger: Duration,
     /// By rising counts; the times get shorter.
     pub(crate) steps: Box<[Step]>,
 }
@@ -53,6 +55,8 @@ pub(super) struct Deadlines {
     /// In nanoseconds, so that little has to be computed when a generation starts.
     interval: u64,
     jitter: u64,
+    /// In ticks; one is none.
+    linger: Tick,
     /// Whether some step has a time of its own.
     stepwise: bool,
     random: SmallRng,
@@ -66,6 +70,7 @@ impl Deadlines {
         Deadlines {
             interval: nanos(timing.interval),
             jitter: nanos(timing.jitter),
+            linger: tick::ceil(timing.linger).max(1),
             stepwise: timing.steps.iter().any(|step| !step.within.is_zero()),
             random,
             timing,
@@ -73,7 +78,7 @@ impl Deadlines {
         }
     }
 
-    /// First insert + interval + uniform(0..=jitter); `shorter` is what a policy has chosen instead of
+    /// First insert + interval + uniform(0..=jitter), and up to `linger`; `shorter` is what a policy has chosen instead of
     /// the interval.
     #[inline]
     pub(super) fn draw(&mut self, now: Duration, shorter: Option<Duration>) -> Deadline {
@@ -83,7 +88,13 @@ impl Deadlines {
         let (tick, rest) = tick::split(now);
         let later = |nanos: u64| tick.saturating_add(nanos.div_ceil(tick::NANOS));
         let base = rest.saturating_add(jitter);
-        Deadline { tick: later(base.saturating_add(interval)), base: later(base) }
+        Deadline { tick: self.gather(later(base.saturating_add(interval))), base: later(base) }
+    }
+
+    /// The next time at which generations leave together.
+    #[inline]
+    fn gather(&self, tick: Tick) -> Tick {
+        if self.linger == 1 { tick } else { tick.checked_next_multiple_of(self.linger).unwrap_or(tick) }
     }
 
     /// Remembers what the steps of a timer's generation count from.
@@ -103,7 +114,7 @@ impl Deadlines {
         let steps = &self.timing.steps;
         let step = steps[steps.binary_search_by_key(&count, |step| step.inserts).ok()?];
         let base = self.bases.get(timer.place()).copied().unwrap_or_default();
-        Some((step, base + tick::ceil(step.within)))
+        Some((step, self.gather(base + tick::ceil(step.within))))
     }
 
     /// The next count after this one that means something.

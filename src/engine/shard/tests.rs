@@ -65,7 +65,7 @@ impl<V: Aggregate> Table<V> {
 
     fn with_steps(room: Need, steps: Box<[Step]>) -> Self {
         let interval = Duration::from_millis(INTERVAL);
-        let timing = Timing { interval, jitter: Duration::ZERO, steps };
+        let timing = Timing { interval, jitter: Duration::ZERO, linger: Duration::ZERO, steps };
         let mut shard = Shard::new(0, 1, timing, SmallRng::seed_from_u64(1), false);
         shard.grant(room);
         shard.admit(u64::MAX);

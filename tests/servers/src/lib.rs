@@ -6,6 +6,7 @@
 
 mod postgres_server;
 mod proxy;
+mod seeds;
 mod server;
 mod signal;
 mod sql;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use postgres_server::{PostgresServer, free_port};
 pub use proxy::{Proxy, Spoil};
+pub use seeds::seeds;
 pub use server::Server;
 pub use signal::signal;
 pub use sql::SqlClient;

@@ -44,8 +44,8 @@ pub(crate) struct Part {
     pub(crate) filter: String,
     /// Where it is.
     pub(crate) source: String,
-    /// The variable that says how much is tried.
-    pub(crate) count: String,
+    /// The variable that says how much is tried; it is the same each time, if there is none.
+    pub(crate) count: Option<String>,
     /// How much at a time.
     pub(crate) piece: u64,
     #[serde(default)]

@@ -111,7 +111,7 @@ impl Built {
         if part.last_name().contains('_') {
             command.arg("--exact");
         }
-        command.envs(&part.set).env(&part.count, asked.to_string());
+        command.envs(&part.set).envs(part.count.iter().map(|name| (name, asked.to_string())));
         command.env("WRITE_BEHIND_SEED", seed.to_string()).env("PROPTEST_RNG_SEED", seed.to_string());
         command.env("WRITE_BEHIND_REQUIRE_SERVERS", "1");
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

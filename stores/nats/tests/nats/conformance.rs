@@ -10,7 +10,7 @@ use crate::server::{Setting, move_all};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_are_moved_count_each_insert_once() {
-    for seed in 0..2 {
+    for seed in test_servers::seeds() {
         let Some(setting) = Setting::new() else { return };
         let store = Arc::new(setting.store().await);
         let kit = Conformance::new(|n| format!("page-{n}"), Sum).seed(seed);

@@ -13,8 +13,6 @@ use write_behind_postgres::{Error, Ledger, OwnSql, PostgresStore, WriteBatch, ow
 
 use crate::database::{Database, blocking, views};
 
-const SEEDS: u64 = 3;
-
 /// Over one pool, so that not each process of the kit needs connections of its own.
 async fn judge<W: WriteBatch<String, Sum<i64>>>(database: &Database, seed: u64, write: fn() -> W) {
     let first = PostgresStore::connect(database.config(), views()).await.unwrap();
@@ -56,7 +54,7 @@ pub(crate) async fn settled(database: &Database, pool: &Pool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sums_count_each_insert_once() {
-    for seed in 0..SEEDS {
+    for seed in test_servers::seeds() {
         let Some(database) = Database::new().await else { return };
         judge(&database, seed, views).await;
     }
@@ -82,7 +80,7 @@ fn all_or_none() -> OwnSql<Write> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_of_the_users_own_counts_each_insert_once() {
-    for seed in 0..SEEDS {
+    for seed in test_servers::seeds() {
         let Some(database) = Database::new().await else { return };
         judge(&database, seed, all_or_none).await;
     }

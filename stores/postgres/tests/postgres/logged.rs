@@ -33,7 +33,7 @@ async fn append(store: &PostgresStore<LoggedSums<String>>, sequence: u64, page: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sums_behind_a_log_count_each_insert_once() {
-    for seed in 0..3 {
+    for seed in test_servers::seeds() {
         let Some(database) = Database::new().await else { return };
         let folds = store(&database).await;
         let pool = folds.pool().clone();

@@ -37,7 +37,7 @@ async fn judge<W: WriteScript<String, Sum<i64>>>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hashes_count_each_insert_once() {
-    for seed in 0..SEEDS {
+    for seed in test_servers::seeds() {
         let Some(redis) = Redis::start() else { return };
         // A total that is no number refuses to be added to.
         let refuse = |page: Option<&String>| {
@@ -69,7 +69,7 @@ const CODE: &str = "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_of_the_users_own_counts_each_insert_once() {
-    for seed in 0..SEEDS {
+    for seed in test_servers::seeds() {
         let Some(redis) = Redis::start() else { return };
         let refuse = |page: Option<&String>| {
             redis.ask(|redis| redis.del::<_, ()>("forbidden"));
