@@ -68,7 +68,7 @@ pub struct Stats {
     pub max_keys: u64,
     /// The bound on `weight`: [`Builder::max_weight`](crate::Builder::max_weight).
     pub max_weight: u64,
-    /// How old the oldest pending data is, zero if there is none: by its deadline, so to within the jitter,
+    /// How old the oldest pending data is, zero if there is none: by its deadline, so to within jitter and linger,
     /// and to the accuracy of the timing wheel; less than this where an interval policy is set.
     pub oldest_pending: Duration,
     /// For how long every attempt has failed wholly: `None` if the last answer of the sink was another.
@@ -97,6 +97,8 @@ pub struct Stats {
     /// Whether the buffer is at rest: no wake-ups, no thread, memory given back; until the step after the insert that
     /// wakes it.
     pub hibernating: bool,
+    /// Whether nothing is flushed until somebody says [`resume`](crate::Buffer::resume).
+    pub paused: bool,
 }
 
 impl Stats {

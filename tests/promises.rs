@@ -13,6 +13,8 @@ mod kinds;
 mod many;
 #[path = "promises/observers.rs"]
 mod observers;
+#[path = "promises/pausing.rs"]
+mod pausing;
 #[cfg(feature = "serde")]
 #[path = "promises/settings.rs"]
 mod settings;

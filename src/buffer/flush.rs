@@ -110,6 +110,50 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Buffer<K, V, S> {
         })
     }
 
+    /// Has no callback of the sink begin until [`resume`](Self::resume), for maintenance of the storage. Callbacks that run
+    /// go on: [`Stats::workers`](crate::Stats::workers) is 0 when the last of them is back. Meanwhile inserts are taken in as ever, up to
+    /// the bounds; what falls due stays in its place, absorbs more, and leaves at once afterwards. Calls that wait
+    /// for a flush wait. Shutdown and the drop of the last handle end the pause. Said twice it changes nothing;
+    /// [`Stats::paused`](crate::Stats::paused) tells.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use write_behind::{Buffer, ManualClock, Sum};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let clock = ManualClock::new();
+    /// let views = Buffer::builder().start_inline(store, &clock)?;
+    /// views.pause();
+    /// views.add("/home", 1)?;
+    /// clock.advance(Duration::from_secs(3_600));
+    /// views.add("/home", 1)?;
+    /// assert_eq!((views.stats().flushed, views.count("/home").pending), (0, 2));
+    /// views.resume();
+    /// clock.advance(Duration::ZERO); // does what is due
+    /// assert_eq!((views.stats().flushed, views.stats().flushes), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) {
+        self.callable().pause(true);
+    }
+
+    /// Ends a [`pause`](Self::pause), if there is one: what is due leaves now.
+    ///
+    /// ```
+    /// use write_behind::{Buffer, Sum, SummingBuffer};
+    /// # fn store(_: &String, _: &Sum<i64>) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// let views: SummingBuffer<String, i64> = Buffer::builder().start(store)?;
+    /// views.pause();
+    /// // A table is moved.
+    /// views.resume();
+    /// assert!(!views.stats().paused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&self) {
+        self.callable().pause(false);
+    }
+
     fn wait(
         &self,
         timeout: Duration,

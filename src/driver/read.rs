@@ -222,6 +222,7 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         stats.workers = self.dispatch.workers() as u64;
         stats.hibernating = self.dispatch.is_hibernating();
+        stats.paused = self.dispatch.flights().is_paused();
         stats
     }
 }

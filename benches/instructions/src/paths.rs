@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use write_behind::{Aggregate, Buffer, Key, SummingBuffer};
+use write_behind::{Aggregate, BatchDataBuffer, Buffer, FlushBatch, FlushError, Key, SummingBuffer};
 
 const KEYS: u64 = 1_000;
 
@@ -25,13 +25,18 @@ pub(crate) const PATHS: [(&str, Run, u64); 8] = [
     ("insert, new u64 key, and its flush", flush, 50_000),
 ];
 
+/// Takes whole batches.
+struct Nowhere;
+
+impl<K: Key, V: Aggregate> BatchDataBuffer<K, V> for Nowhere {
+    fn handle_flush_batch(&self, _: &FlushBatch<K, V>) -> Result<(), FlushError> {
+        Ok(())
+    }
+}
+
 fn start<K: Key, V: Aggregate>() -> Buffer<K, V> {
     let builder = Buffer::builder().interval(Duration::from_secs(24 * 60 * 60)).max_keys(1_000_000);
-    builder
-        .max_weight(100_000_000)
-        .flush_concurrency(1)
-        .start(|_: &K, _: &V| Ok::<(), String>(()))
-        .expect("it starts")
+    builder.max_weight(100_000_000).flush_concurrency(1).start(Nowhere).expect("it starts")
 }
 
 /// Has each of the keys in the table, and then inserts into one after the other.

@@ -185,7 +185,14 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
 
     /// Makes batches of what is due, as long as few are waiting. Older ones that are on disk go first.
     fn fetch(&self, state: &mut SchedulerState<K, V>, mut due: bool) {
-        if self.dispatch.flights.lock().stands_back() {
+        let (paused, stands_back) = {
+            let flights = self.dispatch.flights.lock();
+            (flights.is_paused(), flights.stands_back())
+        };
+        if paused {
+            return;
+        }
+        if stands_back {
             return self.want_loaded();
         }
         while due {
@@ -305,6 +312,16 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         step.rest = true;
         step.turn = Some(Turn::Hibernated);
         None
+    }
+
+    /// No callback begins any more until it is told otherwise, or the buffer shuts down.
+    pub(crate) fn pause(&self, paused: bool) {
+        {
+            let mut flights = self.dispatch.flights.lock();
+            // Whoever shuts down says so first, and ends the pause under this lock then.
+            flights.pause(paused && self.life.phase() == Phase::Open);
+        }
+        self.dispatch.doorbell.ring();
     }
 
     fn tell_turn(&self, turn: Turn) {

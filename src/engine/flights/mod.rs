@@ -119,6 +119,8 @@ pub(crate) struct Flights<B> {
     kept: usize,
     /// Workers that make one attempt after the other as long as there are any.
     active: usize,
+    /// No attempt begins.
+    paused: bool,
 }
 
 impl<B: Clone> Flights<B> {
@@ -135,7 +137,17 @@ impl<B: Clone> Flights<B> {
             spilled: Spilled::default(),
             kept: 0,
             active: 0,
+            paused: false,
         }
+    }
+
+    /// From now on no attempt begins, or they do again.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Whether nothing is in flight, or on disk only, but what is kept as undelivered.
@@ -194,6 +206,7 @@ impl<B: Clone> Flights<B> {
     /// How many more workers there is work for, `most` in all. They are counted as active from here on:
     /// each has to call [`start_next`](Self::start_next) until that returns `None`.
     pub(crate) fn engage(&mut self, most: usize) -> usize {
+        let most = if self.paused { 0 } else { most };
         let more = self.ready.len().min(most.saturating_sub(self.active));
         self.active += more;
         more
@@ -206,7 +219,8 @@ impl<B: Clone> Flights<B> {
 
     /// A worker begins its next attempt. `None` if there is none: the worker is dismissed.
     pub(crate) fn start_next(&mut self, now: Duration, timeout: Duration) -> Option<Started<B>> {
-        let Some(sequence) = self.ready.pop() else {
+        let next = if self.paused { None } else { self.ready.pop() };
+        let Some(sequence) = next else {
             self.dismiss();
             return None;
         };

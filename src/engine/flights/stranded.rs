@@ -17,8 +17,9 @@ pub(crate) enum Stranded<B> {
 }
 
 impl<B: Clone> Flights<B> {
-    /// Shutdown: readies everything that waits for a later attempt.
+    /// Shutdown: readies everything that waits for a later attempt, or for the end of a pause.
     pub(crate) fn hurry(&mut self) {
+        self.paused = false;
         let waits = |(&sequence, flight): (&Sequence, &Flight<B>)| match flight.stage {
             Stage::Backoff { until } => Some((until, sequence)),
             _ => None,

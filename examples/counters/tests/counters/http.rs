@@ -33,7 +33,7 @@ impl Client {
     pub(crate) fn new(url: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(Duration::from_secs(600)))
             .build();
         Client { agent: config.new_agent(), url: url.to_owned() }
     }

@@ -13,7 +13,7 @@ use write_behind::exactly_once::{OnThreads, StoreError};
 use write_behind_nats::{BatchStream, NatsStore};
 use write_behind_sqlite::{SqliteStore, Sums};
 
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 pub(crate) type Behind = Arc<OnThreads<SqliteStore<Sums<String, Sum<i64>>>>>;
 pub(crate) type Views = NatsStore<String, Sum<i64>, Behind>;

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use deadpool_postgres::{Pool, Transaction};
-use futures_util::future::join_all;
 use test_servers::LIMIT;
 use write_behind::conformance::{Conformance, Scenario};
 use write_behind::exactly_once::{ExactlyOnce, Rejection};
@@ -20,8 +19,10 @@ async fn judge<W: WriteBatch<String, Sum<i64>>>(database: &Database, seed: u64, 
     let pool = first.pool().clone();
     let config = database.config();
     // The kit makes sinks without awaiting, and the storm makes about a dozen.
-    let stores = join_all((0..60).map(|_| PostgresStore::on(pool.clone(), write(), Ledger::default())));
-    let mut stores: Vec<_> = stores.await.into_iter().map(Result::unwrap).collect();
+    let mut stores = Vec::new();
+    for _ in 0..60 {
+        stores.push(PostgresStore::on(pool.clone(), write(), Ledger::default()).await.unwrap());
+    }
     let refuse = |page: Option<&String>| {
         let page = page.map(|page| format!("; insert into forbidden values ('{page}')"));
         blocking(&config, format!("delete from forbidden{}", page.unwrap_or_default()));

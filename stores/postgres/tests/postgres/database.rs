@@ -11,7 +11,7 @@ use write_behind_postgres::Sums;
 
 pub(crate) type Views = Sums<String, Sum<i64>>;
 
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 pub(crate) fn views() -> Views {
     Sums::new("page_views").key("page").value("views")

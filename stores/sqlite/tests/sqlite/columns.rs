@@ -9,7 +9,7 @@ use write_behind_sqlite::{SqliteStore, Sums};
 
 use crate::file::File;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn what_is_flushed_again_is_merged_as_the_aggregate_does_it() {

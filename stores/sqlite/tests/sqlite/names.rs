@@ -10,7 +10,7 @@ use write_behind_sqlite::{Ledger, SqliteStore, Sums};
 
 use crate::file::{File, views};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn names_are_quoted_whatever_is_in_them() {

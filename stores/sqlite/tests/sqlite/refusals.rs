@@ -9,7 +9,7 @@ use write_behind_sqlite::{Error, Ledger, SqliteStore, Sums};
 
 use crate::file::{File, views};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_page_that_is_refused_is_given_up_and_all_others_count() {
