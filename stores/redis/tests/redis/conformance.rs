@@ -11,7 +11,6 @@ use write_behind_redis::{Arguments, HashSums, OwnScript, RedisStore, WriteScript
 
 use crate::server::Redis;
 
-const SEEDS: u64 = 3;
 const VIEWS: &str = "views";
 
 async fn judge<W: WriteScript<String, Sum<i64>>>(
