@@ -8,9 +8,8 @@ use std::time::Duration;
 use write_behind::exactly_once::ExactlyOnce;
 use write_behind::journal::{Fault, Journal, OnDiskFailure, SimulatedDisk};
 use write_behind::{
-    BatchDataBuffer, Buffer, BuildError, Builder, DataBuffer, DeadLetter, FlushBatch, FlushContext,
-    FlushError, FlushWaitError, InsertErrorKind, ManualClock, Overflow, RetryPolicy, Sum, SummingBuffer,
-    Verdict,
+    BatchDataBuffer, Buffer, BuildError, Builder, FlushBatch, FlushError, FlushWaitError, InsertErrorKind,
+    ManualClock, Overflow, RetryPolicy, Sum, SummingBuffer,
 };
 
 use super::failures::break_down;

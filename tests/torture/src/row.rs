@@ -72,11 +72,11 @@ pub(crate) struct Part {
 pub(crate) enum Counts {
     /// As much as was asked for.
     #[default]
-    AsAsked,
+    Asked,
     /// The test says `counted: NUMBER`, once or several times.
-    AsSaid,
+    Said,
     /// As many as there are tests, and passed.
-    AsPassed,
+    Passed,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]

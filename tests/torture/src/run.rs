@@ -118,9 +118,9 @@ impl Built {
         let status = wait(&mut command, begun + LIMIT)?;
         let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
         let counted = match part.counts {
-            Counts::AsAsked => asked,
-            Counts::AsSaid => numbers(&said, "counted: "),
-            Counts::AsPassed => numbers(&said, "test result: ok. "),
+            Counts::Asked => asked,
+            Counts::Said => numbers(&said, "counted: "),
+            Counts::Passed => numbers(&said, "test result: ok. "),
         };
         let failure = failure(status, &said, counted);
         Ok(Outcome { counted, failure, took: begun.elapsed() })

@@ -19,7 +19,8 @@ fn two_threads_write_to_one_place() {
         // SAFETY: none. That is what is to be seen.
         (0..1_000).for_each(|_| unsafe { count.write_volatile(count.read_volatile() + 1) });
     };
-    [thread::spawn(write), thread::spawn(write)].map(|thread| thread.join().unwrap());
+    let threads = [thread::spawn(write), thread::spawn(write)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]
