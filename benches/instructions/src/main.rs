@@ -24,7 +24,7 @@ use paths::PATHS;
 /// By how much a path may differ from what is recorded.
 const TOLERANCE: f64 = 0.05;
 
-const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/instructions.json");
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorded.json");
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
