@@ -4,7 +4,7 @@
 //! `curl -d '{"key": "page-7", "value": 3}' http://127.0.0.1:3333/increment` and
 //! `curl http://127.0.0.1:3333/counters/page-7`.
 
-#[cfg(not(feature = "full"))]
+#[cfg(not(all(feature = "nats", feature = "postgres", feature = "redis")))]
 mod absent;
 mod args;
 mod backend;
@@ -45,7 +45,7 @@ use write_behind::exactly_once::{AsyncStore, ExactlyOnce, Fate};
 use write_behind::journal::Journal;
 use write_behind::{Buffer, Builder, FlushWaitError, MetricsObserver, RetryPolicy, Sum};
 
-#[cfg(not(feature = "full"))]
+#[cfg(not(all(feature = "nats", feature = "postgres", feature = "redis")))]
 use crate::absent::*;
 use crate::args::{Args, Database, SinkKind};
 use crate::backend::{Backend, Noted};
