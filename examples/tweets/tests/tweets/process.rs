@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use test_servers::{LIMIT, signal};
 
 /// Longer than a hundred thousand tweets take on a busy machine.
-const END_WITHIN: Duration = Duration::from_secs(180);
+const END_WITHIN: Duration = Duration::from_secs(600);
 
 /// Killed when dropped.
 pub(crate) struct Process {
