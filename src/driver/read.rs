@@ -214,7 +214,6 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
             stats.journaled = std::mem::take(&mut stats.returned);
         }
         if let Some(journal) = &self.journal {
-            stats.spilled_bytes = self.dispatch.flights().spilled_bytes();
             stats.journal_commits = journal.commits.load(Ordering::Relaxed);
             stats.journal_failures = journal.failures.load(Ordering::Relaxed);
             let trouble = journal.progress.trouble();
@@ -222,7 +221,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
         }
         stats.workers = self.dispatch.workers() as u64;
         stats.hibernating = self.dispatch.is_hibernating();
-        stats.paused = self.dispatch.flights().is_paused();
+        let flights = self.dispatch.flights();
+        (stats.paused, stats.spilled_bytes) = (flights.is_paused(), flights.spilled_bytes());
+        drop(flights);
         stats
     }
 }

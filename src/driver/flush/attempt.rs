@@ -171,9 +171,9 @@ impl<K: Key, V: Aggregate, S: BuildHasher> Core<K, V, S> {
     /// What the policy says to a failure of so many keys.
     fn next(&self, attempt: &Attempt<'_>, failure: &Failure, keys: usize, frozen: bool) -> Next {
         let draining = self.life.phase() > Phase::Open;
-        let might_split = failure.effect == Effect::NotApplied && keys > 1 && !frozen;
-        let whole = might_split && self.stays_whole();
-        let failed = retry::Attempt { number: attempt.event.attempt, keys, frozen, draining, whole };
+        let mut failed =
+            retry::Attempt { number: attempt.event.attempt, keys, frozen, draining, whole: false };
+        failed.whole = failed.may_halve(failure) && self.stays_whole();
         self.settings.retry.next(failure, failed, self.dispatch.chance())
     }
 
